@@ -1,0 +1,15 @@
+"""The rows, and everything that a web process needs: schedule, steer and read jobs."""
+
+from async_apscheduler.models.changes import JobChange
+from async_apscheduler.models.executions import DjangoJobExecution, Reason, Status
+from async_apscheduler.models.jobs import DjangoJob
+from async_apscheduler.models.nodes import SchedulerNode
+
+__all__ = [
+    "DjangoJob",
+    "DjangoJobExecution",
+    "JobChange",
+    "Reason",
+    "SchedulerNode",
+    "Status",
+]

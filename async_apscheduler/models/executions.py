@@ -1,0 +1,266 @@
+"""DjangoJobExecution: a row for each run of a job, and for the fires that did not become runs."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from async_apscheduler.exceptions import RunNotFinishedError
+from async_apscheduler.models.bulk import update_each
+from async_apscheduler.models.fields import MomentField
+from async_apscheduler.models.managers import ConfiguredManager, ConfiguredQuerySet
+
+DELETE_BATCH = 1000
+"""Rows that one DELETE of old runs removes, so that no lock is held for long."""
+
+
+class Status(models.TextChoices):
+    """Where a run is in its life.
+
+    pending → running → succeeded | failed | timed_out | cancelled | lost; a retry goes back to
+    pending; skipped says that there was no run, and `reason` says why.
+    """
+
+    PENDING = "pending", _("pending")
+    RUNNING = "running", _("running")
+    SUCCEEDED = "succeeded", _("succeeded")
+    FAILED = "failed", _("failed")
+    TIMED_OUT = "timed_out", _("timed out")
+    CANCELLED = "cancelled", _("cancelled")
+    LOST = "lost", _("lost")
+    SKIPPED = "skipped", _("skipped")
+
+
+ACTIVE = (Status.PENDING, Status.RUNNING)
+FINAL = tuple(status for status in Status if status not in ACTIVE)
+
+
+class Reason(models.TextChoices):
+    """Why a fire did not become a run, or why a run ended as it did."""
+
+    MISSED = "missed", _("missed: later than its grace time")
+    COALESCED = "coalesced", _("coalesced into one later run")
+    OVERLAP = "overlap", _("overlap: max_instances runs were active")
+    REMOVED = "removed", _("its job was removed")
+    REQUESTED = "requested", _("cancelled on request")
+    SHUTDOWN = "shutdown", _("cancelled at shutdown")
+    RAISED = "raised", _("the job raised CancelledError")
+    NODE_LOST = "node_lost", _("its node was lost")
+    UNREADABLE = "unreadable", _("its job could not be restored")
+
+
+class ExecutionQuerySet(ConfiguredQuerySet):
+    """Words for sets of runs."""
+
+    def pending(self) -> ExecutionQuerySet:
+        """Runs that wait for a node."""
+        return self.filter(status=Status.PENDING)
+
+    def ready(self, now: Any) -> ExecutionQuerySet:
+        """Pending runs whose time has come."""
+        return self.pending().filter(
+            models.Q(available_at__isnull=True) | models.Q(available_at__lte=now)
+        )
+
+    def running(self) -> ExecutionQuerySet:
+        """Runs that a node is executing."""
+        return self.filter(status=Status.RUNNING)
+
+    def finished(self) -> ExecutionQuerySet:
+        """Runs that have ended, and fires that were skipped."""
+        return self.filter(status__in=FINAL)
+
+    def on_node(self, node: Any) -> ExecutionQuerySet:
+        """Runs that the node has claimed."""
+        return self.filter(node_id=getattr(node, "pk", node))
+
+    def count_by_job(self, job_ids: list[str]) -> dict[str, int]:
+        """Return how many of these runs each of the jobs has; jobs without one are left out."""
+        rows = self.filter(job_id__in=job_ids).order_by().values_list("job_id")
+        return dict(rows.annotate(runs=models.Count("pk")))
+
+    def finish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
+        """Write how runs of a node ended, and return how many were still its own.
+
+        Each dict has the same keys: columns, among them `id`. A run that another node has taken
+        over or ended meanwhile stays as it is.
+        """
+        own = {"node_id": node_id, "status": Status.RUNNING}
+        return update_each(self.model, self.db, ends, where=("id",), unless_changed=own)
+
+    async def afinish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
+        """See finish()."""
+        return await sync_to_async(self.finish)(node_id, ends)
+
+    def delete_in_batches(self) -> int:
+        """Delete the rows, a batch for each transaction, and return their number."""
+        deleted = 0
+        while keys := list(self.order_by("pk").values_list("pk", flat=True)[:DELETE_BATCH]):
+            deleted += self.model.objects.using(self.db).filter(pk__in=keys).delete()[0]
+        return deleted
+
+
+class ExecutionManager(ConfiguredManager.from_queryset(ExecutionQuerySet)):  # type: ignore[misc]  # made by a function
+    """Adds the predecessor's way to prune the history."""
+
+    def delete_old_job_executions(self, max_age: float | timedelta = 604_800) -> int:
+        """Delete finished runs that were scheduled more than `max_age` seconds ago.
+
+        The default is a week. Returns how many were deleted.
+        """
+        age = max_age if isinstance(max_age, timedelta) else timedelta(seconds=max_age)
+        old = self.finished().filter(run_time__lte=timezone.now() - age)
+        return int(old.delete_in_batches())
+
+    async def adelete_old_job_executions(self, max_age: float | timedelta = 604_800) -> int:
+        """See delete_old_job_executions()."""
+        return await sync_to_async(self.delete_old_job_executions)(max_age)
+
+
+class DjangoJobExecution(models.Model):
+    """One run of a job, from its claim to its end."""
+
+    Status = Status
+    Reason = Reason
+
+    job = models.ForeignKey(
+        "DjangoJob",
+        verbose_name=_("job"),
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,  # the history outlives its job
+        db_index=False,  # the unique constraint's index begins with it
+        related_name="executions",
+    )
+    run_time = MomentField(_("scheduled"))
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices)
+    reason = models.CharField(
+        _("reason"), max_length=20, choices=Reason.choices, blank=True, default=""
+    )
+    fires = models.PositiveIntegerField(_("fires"), default=1)
+    """How many fires this row stands for; more than 1 only where skipped fires were folded."""
+    node = models.ForeignKey(
+        "SchedulerNode",
+        verbose_name=_("node"),
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        db_index=False,
+        null=True,
+        blank=True,
+        related_name="executions",
+    )
+    attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    available_at = MomentField(_("not before"), null=True, blank=True)
+    started_at = MomentField(_("started"), null=True, blank=True)
+    finished_at = MomentField(_("finished"), null=True, blank=True)
+    duration = models.FloatField(_("duration (s)"), null=True, blank=True)
+    exception = models.TextField(_("exception"), blank=True, default="")
+    traceback = models.TextField(_("traceback"), blank=True, default="")
+    return_value = models.JSONField(_("return value"), null=True, blank=True)
+    log = models.TextField(_("log"), blank=True, default="")
+    progress = models.JSONField(_("progress"), null=True, blank=True)
+    requested_by = models.CharField(_("requested by"), max_length=255, blank=True, default="")
+    cancel_requested_at = MomentField(_("cancel requested"), null=True, blank=True)
+    cancelled_by = models.CharField(_("cancelled by"), max_length=255, blank=True, default="")
+    db_queries = models.PositiveIntegerField(_("queries"), default=0)
+    db_seconds = models.FloatField(_("database time (s)"), default=0.0)
+    loop_blocked_seconds = models.FloatField(_("loop blocked (s)"), default=0.0)
+
+    objects = ExecutionManager()
+
+    class Meta:
+        verbose_name = _("job execution")
+        verbose_name_plural = _("job executions")
+        ordering = ["-run_time", "-pk"]
+        permissions = [
+            ("cancel_djangojobexecution", _("Can cancel a run")),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "run_time"], name="apscheduler_run_once"),
+        ]
+        indexes = [
+            models.Index(fields=["status", "job"], name="apscheduler_run_status"),
+            models.Index(fields=["run_time"], name="apscheduler_run_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} @ {self.run_time}: {self.status}"
+
+    @property
+    def is_finished(self) -> bool:
+        """True when the run has ended or was skipped."""
+        return self.status in FINAL
+
+    @property
+    def lateness(self) -> float | None:
+        """Seconds from the scheduled time to the start; None before the start."""
+        if self.started_at is None:
+            return None
+        return (self.started_at - self.run_time).total_seconds()
+
+    def cancel(self, *, by: str = "") -> bool:
+        """Cancel the run, in the caller's transaction; return False if it has ended already.
+
+        A pending run is cancelled at once. A running one is asked to stop: its node cancels the
+        coroutine within POLL_INTERVAL; a plain function in a thread cannot be stopped. `by` says
+        who asked.
+        """
+        runs = DjangoJobExecution.objects.using(self._database).filter(pk=self.pk)
+        now = timezone.now()
+        asked = {"cancel_requested_at": now, "cancelled_by": by[:255]}
+        ended = {"status": Status.CANCELLED, "reason": Reason.REQUESTED, "finished_at": now}
+        changed = runs.pending().update(**asked, **ended) or runs.running().update(**asked)
+        if changed:
+            self.refresh_from_db(using=self._database)
+        return bool(changed)
+
+    async def acancel(self, *, by: str = "") -> bool:
+        """See cancel()."""
+        return await sync_to_async(self.cancel)(by=by)
+
+    def join(self, timeout: float | None = None) -> DjangoJobExecution:
+        """Wait for the end of the run, in whichever process it runs, and return this row afresh.
+
+        `timeout` is in seconds; None waits for ever. Raises RunNotFinishedError.
+        """
+        for pause in self._pauses(timeout):
+            self.refresh_from_db(using=self._database)
+            if self.is_finished:
+                return self
+            time.sleep(pause)
+        raise self._not_finished(timeout)
+
+    async def ajoin(self, timeout: float | None = None) -> DjangoJobExecution:  # noqa: ASYNC109  # asyncio.timeout would lose the message
+        """See join()."""
+        for pause in self._pauses(timeout):
+            await self.arefresh_from_db(using=self._database)
+            if self.is_finished:
+                return self
+            await asyncio.sleep(pause)
+        raise self._not_finished(timeout)
+
+    @property
+    def _database(self) -> str:
+        return self._state.db or DjangoJobExecution.objects.db
+
+    @staticmethod
+    def _pauses(timeout: float | None) -> Iterator[float]:
+        """Yield how long to sleep between two looks: short at first, then half a second."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = 0.02
+        while deadline is None or time.monotonic() < deadline:
+            yield pause
+            pause = min(pause * 1.5, 0.5)
+
+    def _not_finished(self, timeout: float | None) -> RunNotFinishedError:
+        return RunNotFinishedError(
+            f"Run {self.pk} of job {self.job_id!r} is still {self.status} after {timeout} "
+            "seconds. It goes on; wait again, cancel it, or see that a scheduler is running."
+        )

@@ -1,0 +1,226 @@
+"""DjangoJob: a row for each job, and the words to steer it from views, shell and other jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from apscheduler.jobstores.base import JobLookupError
+from asgiref.sync import sync_to_async
+from django.db import models, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from async_apscheduler import triggers
+from async_apscheduler.conf import get_settings
+from async_apscheduler.exceptions import InvalidJobError
+from async_apscheduler.models.changes import JobChange, record_change
+from async_apscheduler.models.executions import DjangoJobExecution, Status
+from async_apscheduler.models.fields import ExactCharField, MomentField
+from async_apscheduler.models.loading import restore_trigger, trigger_json
+from async_apscheduler.models.scheduling import JobManager, first_run_time
+
+EDITED_FIELDS = ("trigger", "status", "next_run_time", "held_run_time", "error", "version")
+"""What pause(), resume() and reschedule() write."""
+
+
+class DjangoJob(models.Model):
+    """A job: what to call, when, and under which rules."""
+
+    class Status(models.TextChoices):
+        """Whether the job's trigger counts."""
+
+        SCHEDULED = "scheduled", _("scheduled")
+        PAUSED = "paused", _("paused")
+        QUARANTINED = "quarantined", _("quarantined")
+
+    class Source(models.TextChoices):
+        """Where the job comes from."""
+
+        DECLARED = "declared", _("code")
+        API = "api", _("API")
+        ADMIN = "admin", _("admin")
+
+    id = ExactCharField(_("id"), max_length=255, primary_key=True)
+    name = models.CharField(_("name"), max_length=255)
+    func = models.CharField(_("function"), max_length=500)
+    args = models.JSONField(_("arguments"), default=list, blank=True)
+    kwargs = models.JSONField(_("keyword arguments"), default=dict, blank=True)
+    trigger = models.JSONField(_("trigger"))
+    executor = models.CharField(_("executor"), max_length=255, default="default")
+    coalesce = models.BooleanField(_("coalesce"), default=True)
+    max_instances = models.PositiveIntegerField(_("max instances"), default=1)
+    misfire_grace_time = models.PositiveIntegerField(
+        _("misfire grace time (s)"), null=True, blank=True
+    )
+    timeout = models.FloatField(_("timeout (s)"), null=True, blank=True)
+    max_attempts = models.PositiveIntegerField(_("max attempts"), default=1)
+    retry_delay = models.FloatField(_("retry delay (s)"), default=0.0)
+    retry_on_lost = models.BooleanField(_("retry when lost"), default=False)
+    next_run_time = MomentField(_("next run"), null=True, blank=True)
+    status = models.CharField(
+        _("status"), max_length=12, choices=Status.choices, default=Status.SCHEDULED
+    )
+    source = models.CharField(
+        _("source"), max_length=10, choices=Source.choices, default=Source.API
+    )
+    environment = models.CharField(_("environment"), max_length=100, blank=True, default="")
+    version = models.PositiveBigIntegerField(_("version"), default=1)
+    error = models.TextField(_("error"), blank=True, default="")
+    held_run_time = MomentField(_("held run"), null=True, blank=True)
+    """The next run time at the moment of the quarantine, given back at the release."""
+    declaration = models.JSONField(_("declaration"), null=True, blank=True)
+    """What the code said when it was last synchronised; see models.declarations."""
+
+    objects = JobManager()
+
+    class Meta:
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        ordering = [models.F("next_run_time").asc(nulls_last=True), "pk"]
+        permissions = [
+            ("run_djangojob", _("Can run a job now")),
+            ("pause_djangojob", _("Can pause and resume a job")),
+        ]
+        indexes = [
+            models.Index(fields=["next_run_time"], name="apscheduler_job_due"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.pk
+
+    def describe_trigger(self) -> str:
+        """Return the trigger in words, or why it cannot be read."""
+        try:
+            return triggers.describe_trigger(restore_trigger(self.trigger))
+        except ValueError as error:
+            return str(error)
+
+    def pause(self, *, by: str = "") -> None:
+        """Let the job not fire until resume(). Runs that have begun go on."""
+        with self._changing(JobChange.Action.PAUSED, by):
+            self.status, self.next_run_time, self.held_run_time = self.Status.PAUSED, None, None
+
+    async def apause(self, *, by: str = "") -> None:
+        """See pause()."""
+        await sync_to_async(self.pause)(by=by)
+
+    def resume(self, *, by: str = "") -> None:
+        """Let the job fire again, next at the first time of its trigger from now on.
+
+        Raises InvalidJobError if the trigger has no fire left.
+        """
+        with self._changing(JobChange.Action.RESUMED, by):
+            self._schedule_next()
+
+    async def aresume(self, *, by: str = "") -> None:
+        """See resume()."""
+        await sync_to_async(self.resume)(by=by)
+
+    def reschedule(self, trigger: Any = None, *, by: str = "", **trigger_args: Any) -> None:
+        """Give the job another trigger, in APScheduler's words, and resume it.
+
+        Raises InvalidTriggerError.
+        """
+        zone = get_settings().time_zone
+        created = triggers.create_trigger(trigger, trigger_args, timezone=zone)
+        with self._changing(JobChange.Action.CHANGED, by):
+            self.trigger = trigger_json(created)
+            self._schedule_next()
+
+    async def areschedule(self, trigger: Any = None, *, by: str = "", **trigger_args: Any) -> None:
+        """See reschedule()."""
+        await sync_to_async(self.reschedule)(trigger, by=by, **trigger_args)
+
+    def remove(self, *, by: str = "") -> None:
+        """Delete the job; its history stays. Runs that have begun go on, pending ones do not."""
+        database = self._database
+        with transaction.atomic(using=database):
+            record_change(
+                database, self.pk, JobChange.Action.REMOVED, by=by, before=self._audited()
+            )
+            self.delete(using=database)
+
+    async def aremove(self, *, by: str = "") -> None:
+        """See remove()."""
+        await sync_to_async(self.remove)(by=by)
+
+    def run(self, *, by: str = "") -> DjangoJobExecution:
+        """Ask the schedulers for a run now; `next_run_time` stays as it is.
+
+        Returns the pending run at once. While an earlier request of this job is still pending,
+        that one is returned: a thousand clicks make one run.
+        """
+        runs = DjangoJobExecution.objects.using(self._database)
+        with transaction.atomic(using=self._database):
+            self._locked_row()
+            waiting = runs.pending().filter(job_id=self.pk).first()
+            return waiting or runs.create(
+                job_id=self.pk,
+                run_time=timezone.now(),
+                status=Status.PENDING,
+                requested_by=by[:255],
+            )
+
+    async def arun(self, *, by: str = "") -> DjangoJobExecution:
+        """See run()."""
+        return await sync_to_async(self.run)(by=by)
+
+    @contextmanager
+    def _changing(self, action: JobChange.Action, by: str) -> Iterator[None]:
+        """Lock the row and take what it holds now; after the block store and audit the change."""
+        with transaction.atomic(using=self._database):
+            fresh = self._locked_row()
+            for field in EDITED_FIELDS:
+                setattr(self, field, getattr(fresh, field))
+            before = self._audited()
+            yield
+            self.version += 1
+            self.save(using=self._database, update_fields=EDITED_FIELDS)
+            after = self._audited()
+            changed = [key for key in after if after[key] != before[key]]
+            record_change(
+                self._database,
+                self.pk,
+                action,
+                by=by,
+                before={key: before[key] for key in changed},
+                after={key: after[key] for key in changed},
+            )
+
+    def _schedule_next(self) -> None:
+        trigger = restore_trigger(self.trigger)
+        self.next_run_time = first_run_time(trigger, timezone.now())
+        if self.next_run_time is None:
+            raise InvalidJobError(
+                f"The trigger of job {self.pk!r} has no fire left. Reschedule the job with "
+                "another trigger, or remove it."
+            )
+        self.status, self.error, self.held_run_time = self.Status.SCHEDULED, "", None
+
+    def _locked_row(self) -> DjangoJob:
+        """Lock the row and return it as it is now.
+
+        By a write, even if it changes nothing: on SQLite a transaction that reads before it
+        writes fails with "database is locked" when another one has written in between.
+        """
+        rows = type(self).objects.using(self._database).filter(pk=self.pk)
+        if not rows.update(version=models.F("version")):
+            raise JobLookupError(self.pk)
+        row: DjangoJob = rows.get()
+        return row
+
+    def _audited(self) -> dict[str, Any]:
+        moment: datetime | None = self.next_run_time
+        return {
+            "trigger": self.trigger,
+            "status": self.status,
+            "next_run_time": moment.isoformat() if moment else None,
+        }
+
+    @property
+    def _database(self) -> str:
+        return self._state.db or type(self).objects.db
+

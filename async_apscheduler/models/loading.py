@@ -1,0 +1,211 @@
+"""An APScheduler job and its row: one from the other, checked on the way in and on the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, tzinfo
+from functools import partial
+from inspect import isclass, ismethod
+from typing import TYPE_CHECKING, Any
+
+from apscheduler.job import Job
+from apscheduler.triggers.base import BaseTrigger
+
+from async_apscheduler import codec, triggers
+from async_apscheduler.conf import get_settings
+from async_apscheduler.exceptions import (
+    AsyncAPSchedulerError,
+    InvalidJobError,
+    InvalidJobIdError,
+    UnreadableJobError,
+)
+from async_apscheduler.references import check_allowed, reference_to, resolve
+
+if TYPE_CHECKING:
+    from async_apscheduler.models.jobs import DjangoJob
+
+MAX_ID_LENGTH = 255
+MAX_NAME_LENGTH = 255
+MAX_REFERENCE_LENGTH = 500
+
+JOB_FIELDS = (
+    "id",
+    "name",
+    "func",
+    "args",
+    "kwargs",
+    "trigger",
+    "executor",
+    "coalesce",
+    "max_instances",
+    "misfire_grace_time",
+    "next_run_time",
+)
+"""The columns that hold what APScheduler calls the state of a job."""
+
+
+def check_job_id(job_id: str) -> None:
+    """Raise InvalidJobIdError unless every database can keep `job_id` exactly."""
+    if not job_id:
+        raise InvalidJobIdError("The id of a job must not be empty.")
+    if len(job_id) > MAX_ID_LENGTH:
+        raise InvalidJobIdError(
+            f"The job id {job_id[:40]!r}... has {len(job_id)} characters; at most "
+            f"{MAX_ID_LENGTH} can be stored. Use a shorter one, for example a hash of it."
+        )
+    if "\0" in job_id or any("\ud800" <= char <= "\udfff" for char in job_id):
+        raise InvalidJobIdError(
+            f"The job id {job_id!r} contains a NUL or half a surrogate pair, which databases "
+            "cannot store. Remove it."
+        )
+
+
+def resolve_function(func: Callable[..., Any] | str) -> Callable[..., Any]:
+    """Return the function that a job shall call, from itself or from a textual reference.
+
+    Raises ReferenceNotAllowedError before anything is imported.
+    """
+    if isinstance(func, str):
+        return resolve(func)
+    if not callable(func):
+        raise InvalidJobError(
+            f"The function of a job must be callable or a reference like 'app.jobs:name', not "
+            f"{func!r}."
+        )
+    return func
+
+
+class _Zone:
+    """What Job asks of its scheduler when a job is built without one."""
+
+    def __init__(self, timezone: tzinfo) -> None:
+        self.timezone = timezone
+
+
+def build_job(
+    func: Callable[..., Any] | str,
+    trigger: BaseTrigger,
+    *,
+    args: Iterable[Any] | None,
+    kwargs: Mapping[str, Any] | None,
+    **options: Any,
+) -> Job:
+    """Return an APScheduler job, checked by APScheduler's own rules.
+
+    `options` are further arguments of Job. Raises InvalidJobError with APScheduler's reason.
+    """
+    try:
+        return Job(
+            _Zone(get_settings().time_zone),
+            func=resolve_function(func),
+            trigger=trigger,
+            args=tuple(args) if args is not None else (),
+            kwargs=dict(kwargs) if kwargs is not None else {},
+            **options,
+        )
+    except (TypeError, ValueError) as error:
+        if isinstance(error, AsyncAPSchedulerError):
+            raise
+        raise InvalidJobError(f"This job cannot be scheduled: {error}") from error
+
+
+def row_values(job: Job, *, serializer: str | None = None) -> dict[str, Any]:
+    """Return the columns of JOB_FIELDS for an APScheduler job.
+
+    Raises InvalidJobError or one of its subclasses for whatever cannot be stored.
+    """
+    check_job_id(job.id)
+    if len(job.name) > MAX_NAME_LENGTH:
+        raise InvalidJobError(
+            f"The name of job {job.id!r} has {len(job.name)} characters; at most "
+            f"{MAX_NAME_LENGTH} can be stored."
+        )
+    func, arguments = job.func, tuple(job.args)
+    reference = job.func_ref or reference_to(func)
+    if len(reference) > MAX_REFERENCE_LENGTH:
+        raise InvalidJobError(f"The function reference {reference[:80]!r}... is too long.")
+    check_allowed(reference)
+    if ismethod(func) and not isclass(func.__self__):
+        arguments = (func.__self__, *arguments)  # as upstream: the instance travels along
+    args, kwargs = codec.encode_arguments(
+        arguments, job.kwargs, names=_parameter_names(func, arguments), serializer=serializer
+    )
+    return {
+        "id": job.id,
+        "name": job.name,
+        "func": reference,
+        "args": args,
+        "kwargs": kwargs,
+        "trigger": trigger_json(job.trigger, serializer=serializer),
+        "executor": job.executor,
+        "coalesce": job.coalesce,
+        "max_instances": job.max_instances,
+        "misfire_grace_time": job.misfire_grace_time,
+        "next_run_time": job.next_run_time,
+    }
+
+
+def trigger_json(trigger: BaseTrigger, *, serializer: str | None = None) -> dict[str, Any]:
+    """Return a trigger as readable JSON."""
+    encode = partial(codec.encode_value, name="the state of the trigger", serializer=serializer)
+    return triggers.trigger_to_json(trigger, encode=encode)
+
+
+def restore_trigger(data: Any, *, serializer: str | None = None) -> BaseTrigger:
+    """Return the trigger that trigger_json() was given."""
+    return triggers.trigger_from_json(
+        data, decode=partial(codec.decode_value, serializer=serializer)
+    )
+
+
+def restore_job(
+    row: DjangoJob,
+    *,
+    scheduler: Any = None,
+    alias: str | None = None,
+    serializer: str | None = None,
+) -> Job:
+    """Return the APScheduler job of a row.
+
+    Raises UnreadableJobError, with the reason, whatever is wrong with the row or its function.
+    """
+    try:
+        job = object.__new__(Job)
+        job.func = resolve(row.func)
+        job.args, job.kwargs = codec.decode_arguments(row.args, row.kwargs, serializer=serializer)
+        job.trigger = restore_trigger(row.trigger, serializer=serializer)
+    except Exception as error:
+        raise UnreadableJobError(row.pk, _sentence(error)) from error
+    job._scheduler, job._jobstore_alias = scheduler, alias
+    job.id, job.func_ref, job.name, job.executor = row.pk, row.func, row.name, row.executor
+    job.coalesce, job.max_instances = row.coalesce, row.max_instances
+    job.misfire_grace_time = row.misfire_grace_time
+    job.next_run_time = _in_zone(row.next_run_time, job.trigger)
+    return job
+
+
+def _in_zone(moment: datetime | None, trigger: BaseTrigger) -> datetime | None:
+    """Return `moment` in the trigger's own zone, as APScheduler hands times out."""
+    zone = getattr(trigger, "timezone", None) or getattr(
+        getattr(trigger, "run_date", None), "tzinfo", None
+    )
+    return moment.astimezone(zone) if moment is not None and zone is not None else moment
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if not isinstance(error, AsyncAPSchedulerError):
+        text = f"{type(error).__name__}: {text}"
+    return text if text.endswith(".") else f"{text}."
+
+
+def _parameter_names(func: Callable[..., Any], arguments: tuple[Any, ...]) -> list[str]:
+    """Return the names of the parameters that the positional arguments go to."""
+    function = func.__func__ if ismethod(func) else func
+    code = getattr(function, "__code__", None)
+    names = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+    if ismethod(func) and isclass(func.__self__):
+        names = names[1:]
+    return [
+        names[index] if index < len(names) else f"args[{index}]" for index in range(len(arguments))
+    ]
