@@ -1,0 +1,1 @@
+"""The engine of a scheduler process; web processes never import it."""

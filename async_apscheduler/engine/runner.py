@@ -1,0 +1,175 @@
+"""The life of a scheduler process: one life-cycle, behind many doors.
+
+Waits for the database, refuses to start on wrong tables, brings the declared jobs in line, runs
+the scheduler until it is told to stop, and lets the runs end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+from django.utils.timesince import timeuntil
+
+from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
+from async_apscheduler.conf import get_settings
+from async_apscheduler.engine.backoff import Backoff
+from async_apscheduler.engine.scheduler import DjangoScheduler
+from async_apscheduler.exceptions import SchedulerNotReadyError
+from async_apscheduler.models import DjangoJob
+from async_apscheduler.models.declarations import Synchronised, synchronise
+from async_apscheduler.registry import registry
+
+APP_LABEL = "async_apscheduler"
+
+
+class Runner:
+    """Runs one scheduler from start to end.
+
+    `announce` is given lines for people; `options` go to DjangoScheduler.
+    """
+
+    def __init__(self, announce: Callable[[str], None], **options: Any) -> None:
+        self.scheduler = DjangoScheduler(**options)
+        self._announce = announce
+        self._stop = asyncio.Event()
+        self._stops = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self) -> None:
+        """Work until stop() is called, then let the runs end.
+
+        Raises SchedulerNotReadyError if the tables are not there or not up to date, and
+        InvalidJobError if a declared job cannot be scheduled.
+        """
+        self._loop = asyncio.get_running_loop()
+        registry.autodiscover()
+        lane = Lane("scheduler-start")
+        try:
+            if await self._until_database_answers(lane, check_migrations) is _STOPPED:
+                return
+            found = await self._until_database_answers(lane, self._synchronise)
+        finally:
+            lane.close()
+        if found is _STOPPED or await self._start() is _STOPPED:
+            return
+        self._announce(f"{self.scheduler.node.row}: {found}")
+        await self._stop.wait()
+        self._announce(self._farewell())
+        await self.scheduler.ashutdown()
+
+    def stop(self) -> None:
+        """Ask the runner to end: the first time patiently, the second time at once."""
+        self._stops += 1
+        self._stop.set()
+        if self._stops > 1:
+            self.scheduler.hurry()
+
+    def stop_from_thread(self, *, hurry: bool = False) -> None:
+        """See stop(); callable from any thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            for _ in range(2 if hurry else 1):
+                self._loop.call_soon_threadsafe(self.stop)
+
+    async def _until_database_answers(self, lane: Lane, work: Callable[[], Any]) -> Any:
+        """Do `work` in the lane, again and again while the database is away."""
+        return await self._patiently(lambda: lane.run(work), lane)
+
+    async def _start(self) -> Any:
+        return await self._patiently(self.scheduler.astart, None)
+
+    async def _patiently(self, work: Callable[[], Any], lane: Lane | None) -> Any:
+        backoff = Backoff()
+        told = False
+        while not self._stop.is_set():
+            try:
+                return await work()
+            except CONNECTION_ERRORS as error:
+                if not told:
+                    self._announce(f"The database does not answer, waiting for it: {error}")
+                    told = True
+                if lane is not None:
+                    await lane.run(discard_connection, get_settings().database)
+                await self._sleep(backoff.failed())
+        return _STOPPED
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, or return at once when asked to stop."""
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            pass  # nobody asked
+
+    @staticmethod
+    def _synchronise() -> str:
+        done = synchronise(registry.declarations())
+        return _describe_jobs(done)
+
+    def _farewell(self) -> str:
+        active = self.scheduler.active_runs
+        if not active:
+            return "Stopping."
+        limit = get_settings().shutdown_timeout
+        return (
+            f"Stopping: {active} runs may go on for {limit:g} seconds; "
+            "a second signal cancels them at once."
+        )
+
+
+class _Stopped:
+    """The type of _STOPPED."""
+
+
+_STOPPED = _Stopped()
+"""Returned in place of a result when stop() came first."""
+
+
+def check_migrations() -> None:
+    """Raise SchedulerNotReadyError unless this app's migrations are applied."""
+    database = get_settings().database
+    executor = MigrationExecutor(connections[database])
+    targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP_LABEL]
+    missing = [migration.name for migration, _ in executor.migration_plan(targets)]
+    if missing:
+        option = "" if database == "default" else f" --database {database}"
+        raise SchedulerNotReadyError(
+            f"Migrations of {APP_LABEL} are not applied to the database {database!r}: "
+            f"{', '.join(missing)}. Run `manage.py migrate{option}` first."
+        )
+
+
+def _describe_jobs(done: Synchronised) -> str:
+    """Return one line about what is there, what the code changed, and what comes next."""
+    jobs = DjangoJob.objects.filter(environment=get_settings().environment)
+    parts = [f"{jobs.count()} jobs"]
+    for label, ids in (
+        ("added", done.added),
+        ("changed", done.changed),
+        ("removed", done.removed),
+        ("NOT in force, their ids belong to jobs made elsewhere:", done.conflicting),
+    ):
+        if ids:
+            parts.append(f"{label} {', '.join(ids[:5])}{' ...' if len(ids) > 5 else ''}")
+    for label, count in (
+        ("paused", jobs.paused().count()),
+        ("quarantined", jobs.quarantined().count()),
+    ):
+        if count:
+            parts.append(f"{count} {label}")
+    upcoming = jobs.scheduled().order_by("next_run_time").first()
+    return "; ".join([*parts, _describe_next(upcoming)])
+
+
+def _describe_next(job: DjangoJob | None) -> str:
+    if job is None or job.next_run_time is None:
+        return "nothing is due"
+    now = datetime.now(UTC)
+    local = timezone.localtime(job.next_run_time, get_settings().time_zone)  # type: ignore[arg-type]  # the stubs know no tzinfo from zoneinfo
+    if job.next_run_time <= now:
+        return f"next run: {job.pk}, due since {local:%Y-%m-%d %H:%M:%S %Z}"
+    return f"next run: {job.pk} at {local:%Y-%m-%d %H:%M:%S %Z}, in {timeuntil(job.next_run_time, now)}"

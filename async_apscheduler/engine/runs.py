@@ -1,0 +1,93 @@
+"""A run on its way through this node: claimed, started, ended, written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from apscheduler.job import Job
+
+from async_apscheduler.context import RunContext
+from async_apscheduler.models import Reason, Status
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedJob:
+    """A stored job, decoded, with the options that APScheduler's Job has no place for."""
+
+    job: Job
+    version: int
+    timeout: float | None = None
+    max_attempts: int = 1
+    retry_delay: float = 0.0
+    retry_on_lost: bool = False
+
+    @property
+    def may_run_again(self) -> bool:
+        """True if a run of this job may go back to pending."""
+        return self.max_attempts > 1 or self.retry_on_lost
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run: what to call, and what came of it."""
+
+    loaded: LoadedJob
+    context: RunContext
+    jobstore: str
+    node_id: int
+    started_at: datetime
+    cancel_reason: Reason | None = None
+    """Set by whoever cancels the run, before cancelling it."""
+    status: Status = Status.RUNNING
+    reason: str = ""
+    finished_at: datetime | None = None
+    duration: float | None = None
+    error: BaseException | None = None
+    exception: str = ""
+    traceback: str = ""
+    return_value: Any = None
+    result: Any = field(default=None)
+    """What the job returned, for the event; `return_value` is what is stored of it."""
+    retry_at: datetime | None = None
+
+    @property
+    def job(self) -> Job:
+        """The APScheduler job."""
+        return self.loaded.job
+
+    @property
+    def run_time(self) -> datetime:
+        """When the run should have started."""
+        return self.context.scheduled_at
+
+    @property
+    def has_row(self) -> bool:
+        """True if the run was claimed in the database; False for a run of another store."""
+        return self.context.id is not None
+
+    @property
+    def lateness(self) -> float:
+        """Seconds from the scheduled time to the start."""
+        return (self.started_at - self.run_time).total_seconds()
+
+    def end(self, status: Status, reason: str = "") -> None:
+        """Note how the run ended, now."""
+        self.status, self.reason = status, reason
+        self.finished_at = datetime.now(UTC)
+
+    @property
+    def log(self) -> str:
+        """What the run logged, as far as it was kept."""
+        return "\n".join(self.context.log_lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Fires of a job that did not become a run, for its event."""
+
+    job_id: str
+    run_times: list[datetime]
+    reason: Reason
+    fires: int

@@ -1,0 +1,95 @@
+"""Log what happens: the one subscriber of our signals that writes to the log.
+
+Loggers are ``async_apscheduler.runs`` (each run), ``.jobs`` and ``.scheduler``. Text that comes
+from outside is escaped and cut, so that one record stays one line.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from async_apscheduler import signals
+from async_apscheduler.codec import safe_text
+
+runs = logging.getLogger("async_apscheduler.runs")
+jobs = logging.getLogger("async_apscheduler.jobs")
+scheduler = logging.getLogger("async_apscheduler.scheduler")
+
+MAX_TEXT = 500
+"""Characters of an id or a message in one log line."""
+
+_said_at: dict[str, float] = {}
+
+
+def connect() -> None:
+    """Subscribe; called once, when Django is ready."""
+    signals.run_finished.connect(_run_finished)
+    signals.runs_skipped.connect(_runs_skipped)
+    signals.job_quarantined.connect(_job_quarantined)
+    signals.job_released.connect(_job_released)
+    signals.nodes_lost.connect(_nodes_lost)
+    signals.work_failed.connect(_work_failed)
+    signals.work_resumed.connect(_work_resumed)
+
+
+def _run_finished(run: Any, **_: Any) -> None:
+    failed = run.status in ("failed", "timed_out")
+    level = logging.WARNING if failed else logging.INFO
+    if not runs.isEnabledFor(level):
+        return
+    runs.log(
+        level,
+        "%s %s in %.3f s, %.3f s late%s",
+        _line(run.job.id),
+        run.status.label,
+        run.duration or 0.0,
+        run.lateness,
+        f": {_line(run.exception)}" if failed else "",
+    )
+
+
+def _runs_skipped(job_id: str, reason: Any, fires: int, **_: Any) -> None:
+    runs.warning("%s skipped, %d fires %s", _line(job_id), fires, reason.label)
+
+
+def _job_quarantined(job_id: str, error: Exception, **_: Any) -> None:
+    if _not_said_lately(f"quarantined {job_id}"):
+        jobs.error("Quarantined: %s", _line(str(error)))
+
+
+def _job_released(job_id: str, **_: Any) -> None:
+    jobs.info("Released from quarantine: %s", _line(job_id))
+
+
+def _nodes_lost(names: list[str], runs: int, **_: Any) -> None:
+    scheduler.warning("Lost: %s, with %d runs", _line(", ".join(names)), runs)
+
+
+def _work_failed(part: str, error: Exception, retry_in: float, **_: Any) -> None:
+    if _not_said_lately(f"failed {part}", seconds=1.0):
+        text = _line(f"{type(error).__name__}: {error}")
+        scheduler.error("The %s failed and tries again in %.1f s: %s", part, retry_in, text)
+        scheduler.debug("The error in full", exc_info=error)
+
+
+def _work_resumed(part: str, **_: Any) -> None:
+    scheduler.info("The %s works again", part)
+
+
+def _not_said_lately(what: str, *, seconds: float = 60.0) -> bool:
+    """Return True at most once in `seconds` for the same `what`."""
+    now = time.monotonic()
+    if len(_said_at) > 10_000:
+        _said_at.clear()
+    if now - _said_at.get(what, -seconds) < seconds:
+        return False
+    _said_at[what] = now
+    return True
+
+
+def _line(text: str) -> str:
+    """Return `text` on one line, without control characters, cut to a readable length."""
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return safe_text(printable, MAX_TEXT)
