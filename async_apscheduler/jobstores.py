@@ -25,7 +25,6 @@ from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLook
 from apscheduler.jobstores.memory import MemoryJobStore
 from django.db import IntegrityError, transaction
 from django.db.models import F
-from django.utils import timezone
 
 from async_apscheduler import codec
 from async_apscheduler._database import Lane, on_event_loop, retrying_once
@@ -185,7 +184,8 @@ class DjangoJobStore(RecordsRunsMixin):
         """Return the earliest next run time of all jobs, or None."""
         rows = self._mine.scheduled().order_by("next_run_time")
         moments = rows.values_list("next_run_time", flat=True)
-        return self._query(lambda: moments.first())
+        moment: datetime | None = self._query(lambda: moments.first())
+        return moment
 
     def get_all_jobs(self) -> list[Job]:
         """Return all jobs that can be restored, by next run time, paused ones last."""

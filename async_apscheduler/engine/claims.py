@@ -128,7 +128,9 @@ class Claims:
             return []
         runs = DjangoJobExecution.objects.running().on_node(self._node.id)
         keys = runs.filter(job_id__in=[run.job.id for run in self._doubtful])
-        found = {(job_id, at): pk for pk, job_id, at in keys.values_list("pk", "job_id", "run_time")}
+        found = {
+            (job_id, at): pk for pk, job_id, at in keys.values_list("pk", "job_id", "run_time")
+        }
         confirmed = []
         for run in self._doubtful:
             run.context.id = found.get((run.job.id, run.run_time))
@@ -188,11 +190,11 @@ class Claims:
             job.job.next_run_time = next_run_time
             room_left = room - len(batch.claimed.runs)
             try:
-                plan = plan_fires(
-                    job.job, batch.now, active=active.get(job_id, 0), room=room_left
-                )
+                plan = plan_fires(job.job, batch.now, active=active.get(job_id, 0), room=room_left)
             except Exception as error:  # a trigger of the user's own may raise anything
-                self._set_aside(batch, UnreadableJobError(job_id, f"its trigger failed: {error!r}."))
+                self._set_aside(
+                    batch, UnreadableJobError(job_id, f"its trigger failed: {error!r}.")
+                )
             else:
                 batch.add(job, plan)
 

@@ -89,7 +89,7 @@ class Node:
         self._set_state(SchedulerNode.State.STOPPED)
 
     def rescue(self) -> tuple[list[str], int]:
-        """Declare silent nodes lost and end their runs; return the nodes' names and the runs' number.
+        """Declare silent nodes lost and end their runs; return their names and how many runs.
 
         A run becomes `lost`, or pending again if its job allows it with `retry_on_lost`.
         """

@@ -54,9 +54,7 @@ def plan_fires(job: Job, now: datetime, *, active: int, room: int) -> Plan:
     return plan
 
 
-def _drop_missed(
-    job: Job, candidates: list[datetime], now: datetime, plan: Plan
-) -> list[datetime]:
+def _drop_missed(job: Job, candidates: list[datetime], now: datetime, plan: Plan) -> list[datetime]:
     if job.misfire_grace_time is None:
         return candidates
     limit = now - timedelta(seconds=job.misfire_grace_time)

@@ -124,9 +124,7 @@ def prepare(run: Run) -> None:
         run.exception = codec.safe_text(_describe(run.error), MAX_TEXT)
         run.traceback = codec.safe_text(_traceback(run.error), MAX_TEXT)
     elif run.result is not None:
-        run.return_value = codec.encode_result(
-            run.result, get_settings().return_value_max_bytes
-        )
+        run.return_value = codec.encode_result(run.result, get_settings().return_value_max_bytes)
 
 
 def _describe(error: BaseException) -> str:

@@ -169,7 +169,8 @@ def _describe_next(job: DjangoJob | None) -> str:
     if job is None or job.next_run_time is None:
         return "nothing is due"
     now = datetime.now(UTC)
-    local = timezone.localtime(job.next_run_time, get_settings().time_zone)  # type: ignore[arg-type]  # the stubs know no tzinfo from zoneinfo
+    local = timezone.localtime(job.next_run_time, get_settings().time_zone)
+    moment = f"{local:%Y-%m-%d %H:%M:%S %Z}"
     if job.next_run_time <= now:
-        return f"next run: {job.pk}, due since {local:%Y-%m-%d %H:%M:%S %Z}"
-    return f"next run: {job.pk} at {local:%Y-%m-%d %H:%M:%S %Z}, in {timeuntil(job.next_run_time, now)}"
+        return f"next run: {job.pk}, due since {moment}"
+    return f"next run: {job.pk} at {moment}, in {timeuntil(job.next_run_time, now)}"

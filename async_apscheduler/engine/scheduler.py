@@ -143,9 +143,7 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         await self._tell_database(self.node.leave)
-        await self._patiently(
-            self._pass_lane.run(BaseScheduler.shutdown, self, False), FLUSH_LIMIT
-        )
+        await self._patiently(self._pass_lane.run(BaseScheduler.shutdown, self, False), FLUSH_LIMIT)
         self._pass_lane.close()
         self._recorder_lane.close()
         self._draining = False
@@ -178,9 +176,7 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
 
     def start_unclaimed(self, job: Job, run_time: datetime) -> None:
         """Start a run that is not claimed in the database, and record it at its end."""
-        self._begin(
-            unclaimed_run(job, run_time, node_id=self.node.id, now=self.node.now())
-        )
+        self._begin(unclaimed_run(job, run_time, node_id=self.node.id, now=self.node.now()))
 
     # The work
 
@@ -297,9 +293,7 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
             self._hand_over(run, executor)
         if self._listeners:
             self._dispatch_event(
-                JobSubmissionEvent(
-                    EVENT_JOB_SUBMITTED, run.job.id, run.jobstore, [run.run_time]
-                )
+                JobSubmissionEvent(EVENT_JOB_SUBMITTED, run.job.id, run.jobstore, [run.run_time])
             )
 
     def _hand_over(self, run: Run, executor: BaseExecutor | None) -> None:
@@ -384,9 +378,7 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
     def _event_of_skipped(self, skip: Skipped) -> JobExecutionEvent | JobSubmissionEvent:
         alias = self._django_store()[0]
         if skip.reason is Reason.OVERLAP:
-            return JobSubmissionEvent(
-                EVENT_JOB_MAX_INSTANCES, skip.job_id, alias, skip.run_times
-            )
+            return JobSubmissionEvent(EVENT_JOB_MAX_INSTANCES, skip.job_id, alias, skip.run_times)
         return JobExecutionEvent(EVENT_JOB_MISSED, skip.job_id, alias, skip.run_times[0])
 
     def _cancel(self, key: int) -> None:

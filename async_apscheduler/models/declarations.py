@@ -135,9 +135,7 @@ def _apply(database: str, row: DjangoJob, declaration: Declaration) -> bool:
     row.version += 1
     _fit_schedule(row, trigger_changed="trigger" in changed)
     row.save(using=database)
-    record_change(
-        database, row.pk, JobChange.Action.CHANGED, by=CODE, before=before, after=changed
-    )
+    record_change(database, row.pk, JobChange.Action.CHANGED, by=CODE, before=before, after=changed)
     return True
 
 

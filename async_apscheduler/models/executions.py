@@ -203,7 +203,7 @@ class DjangoJobExecution(models.Model):
         """Seconds from the scheduled time to the start; None before the start."""
         if self.started_at is None:
             return None
-        return (self.started_at - self.run_time).total_seconds()
+        return float((self.started_at - self.run_time).total_seconds())
 
     def cancel(self, *, by: str = "") -> bool:
         """Cancel the run, in the caller's transaction; return False if it has ended already.
@@ -237,7 +237,7 @@ class DjangoJobExecution(models.Model):
             time.sleep(pause)
         raise self._not_finished(timeout)
 
-    async def ajoin(self, timeout: float | None = None) -> DjangoJobExecution:  # noqa: ASYNC109  # asyncio.timeout would lose the message
+    async def ajoin(self, timeout: float | None = None) -> DjangoJobExecution:
         """See join()."""
         for pause in self._pauses(timeout):
             await self.arefresh_from_db(using=self._database)

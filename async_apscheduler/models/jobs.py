@@ -156,13 +156,16 @@ class DjangoJob(models.Model):
         runs = DjangoJobExecution.objects.using(self._database)
         with transaction.atomic(using=self._database):
             self._locked_row()
-            waiting = runs.pending().filter(job_id=self.pk).first()
-            return waiting or runs.create(
+            waiting: DjangoJobExecution | None = runs.pending().filter(job_id=self.pk).first()
+            if waiting is not None:
+                return waiting
+            run: DjangoJobExecution = runs.create(
                 job_id=self.pk,
                 run_time=timezone.now(),
                 status=Status.PENDING,
                 requested_by=by[:255],
             )
+            return run
 
     async def arun(self, *, by: str = "") -> DjangoJobExecution:
         """See run()."""
@@ -223,4 +226,3 @@ class DjangoJob(models.Model):
     @property
     def _database(self) -> str:
         return self._state.db or type(self).objects.db
-

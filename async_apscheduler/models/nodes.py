@@ -60,4 +60,4 @@ class SchedulerNode(models.Model):
 
     def is_silent(self, now: datetime, timeout: float) -> bool:
         """Return True if the last sign of life is older than `timeout` seconds."""
-        return self.heartbeat_at < now - timedelta(seconds=timeout)
+        return bool(self.heartbeat_at < now - timedelta(seconds=timeout))
