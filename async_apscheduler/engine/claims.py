@@ -6,8 +6,8 @@ All methods are synchronous and run in the pass's database lane.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -16,13 +16,13 @@ from django.db.models.functions import Coalesce
 
 from async_apscheduler import codec
 from async_apscheduler.conf import get_settings
-from async_apscheduler.context import RunContext
+from async_apscheduler.engine.batch import Batch, Claimed, keys_by_fire
 from async_apscheduler.engine.nodes import Node
-from async_apscheduler.engine.plans import Plan, plan_fires
-from async_apscheduler.engine.runs import LoadedJob, Run, Skipped
+from async_apscheduler.engine.plans import plan_fires
+from async_apscheduler.engine.runs import LoadedJob, Run
 from async_apscheduler.exceptions import NodeEvictedError, UnreadableJobError
 from async_apscheduler.jobstores import MAX_TEXT, DjangoJobStore
-from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
+from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNode
 
 MAX_CACHED_JOBS = 100_000
 """Decoded jobs that are kept; beyond that the cache starts afresh."""
@@ -42,27 +42,13 @@ class Outlook:
     """True if somebody asked to cancel a run of this node."""
 
 
-@dataclass(slots=True)
-class Claimed:
-    """The outcome of a pass."""
-
-    runs: list[Run] = field(default_factory=list)
-    skipped: list[Skipped] = field(default_factory=list)
-    quarantined: list[UnreadableJobError] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        """True if there was nothing that this node could take."""
-        return not (self.runs or self.skipped or self.quarantined)
-
-
 class Claims:
     """Takes runs for one node out of the database."""
 
     def __init__(self, store: DjangoJobStore, node: Node, alias: str) -> None:
+        self.alias = alias
         self._store = store
         self._node = node
-        self._alias = alias
         self._cache: dict[str, LoadedJob] = {}
         self._doubtful: list[Run] = []
 
@@ -107,7 +93,7 @@ class Claims:
     def _attempt(
         self, now: datetime, executors: list[str], room: int, active: int, *, careful: bool
     ) -> Claimed:
-        batch = _Batch(self._node, self._alias, now, careful=careful)
+        batch = Batch(self._node, self.alias, now, careful=careful)
         with transaction.atomic(using=DjangoJob.objects.db):
             self._node.fence(active)
             confirmed = self._confirmed(batch)
@@ -122,15 +108,12 @@ class Claims:
         batch.claimed.runs.extend(confirmed)
         return batch.claimed
 
-    def _confirmed(self, batch: _Batch) -> list[Run]:
+    def _confirmed(self, batch: Batch) -> list[Run]:
         """Return the runs of a failed attempt whose claim was committed after all."""
         if not self._doubtful:
             return []
         runs = DjangoJobExecution.objects.running().on_node(self._node.id)
-        keys = runs.filter(job_id__in=[run.job.id for run in self._doubtful])
-        found = {
-            (job_id, at): pk for pk, job_id, at in keys.values_list("pk", "job_id", "run_time")
-        }
+        found = keys_by_fire(runs.filter(job_id__in=[run.job.id for run in self._doubtful]))
         confirmed = []
         for run in self._doubtful:
             run.context.id = found.get((run.job.id, run.run_time))
@@ -138,7 +121,7 @@ class Claims:
                 confirmed.append(run)
         return confirmed
 
-    def _take_pending(self, batch: _Batch, executors: list[str], room: int) -> None:
+    def _take_pending(self, batch: Batch, executors: list[str], room: int) -> None:
         """Take runs that wait: run now, retries, and fires that waited for an earlier one."""
         environment = get_settings().environment
         active = (
@@ -171,7 +154,7 @@ class Claims:
                 taken[job_id] = taken.get(job_id, 0) + 1
                 batch.take(pk, job, run_time, attempt)
 
-    def _take_due(self, batch: _Batch, executors: list[str], room: int) -> None:
+    def _take_due(self, batch: Batch, executors: list[str], room: int) -> None:
         """Take the fires of jobs whose time has come, oldest first."""
         if room <= 0:
             return
@@ -198,7 +181,7 @@ class Claims:
             else:
                 batch.add(job, plan)
 
-    def _load(self, versions: dict[str, int], batch: _Batch) -> dict[str, LoadedJob]:
+    def _load(self, versions: dict[str, int], batch: Batch) -> dict[str, LoadedJob]:
         """Return the decoded jobs, from the cache where the version is still the same."""
         loaded = {}
         missing = []
@@ -227,7 +210,7 @@ class Claims:
                 )
         return loaded
 
-    def _set_aside(self, batch: _Batch, error: UnreadableJobError) -> None:
+    def _set_aside(self, batch: Batch, error: UnreadableJobError) -> None:
         row = DjangoJob.objects.get(pk=error.job_id)
         if DjangoJob.objects.quarantine(row, codec.safe_text(error.reason, MAX_TEXT)):
             batch.claimed.quarantined.append(error)
@@ -235,123 +218,3 @@ class Claims:
     @staticmethod
     def _jobs(executors: Iterable[str]) -> Any:
         return DjangoJob.objects.for_node(get_settings().environment, executors)
-
-
-class _Batch:
-    """What one pass is about to write, and what it will start."""
-
-    def __init__(self, node: Node, alias: str, now: datetime, *, careful: bool) -> None:
-        self.now = now
-        self.claimed = Claimed()
-        self.unreadable: list[int] = []
-        self._node = node
-        self._alias = alias
-        self._careful = careful
-        self._taken: list[Run] = []
-        self._new: list[tuple[DjangoJobExecution, Run | None]] = []
-        self._next: dict[str, datetime] = {}
-        self._ended: list[str] = []
-        self._exhausted: list[str] = []
-
-    def take(self, pk: int, loaded: LoadedJob, run_time: datetime, attempt: int) -> None:
-        """Take a pending run, whose row is there."""
-        run = self._run(loaded, run_time, pk=pk, attempt=attempt)
-        self._taken.append(run)
-        self.claimed.runs.append(run)
-
-    def add(self, loaded: LoadedJob, plan: Plan) -> None:
-        """Add what was decided for a due job."""
-        job_id = loaded.job.id
-        keep_row = bool(plan.wait) or loaded.may_run_again
-        if plan.next_run_time is not None:
-            self._next[job_id] = plan.next_run_time
-        else:
-            (self._exhausted if keep_row else self._ended).append(job_id)
-        for run_time in plan.start:
-            run = self._run(loaded, run_time)
-            self._add_row(job_id, run_time, run, status=Status.RUNNING, started_at=self.now)
-            self.claimed.runs.append(run)
-        for run_time in plan.wait:
-            self._add_row(job_id, run_time, None, status=Status.PENDING)
-        for run_time, reason, fires in plan.skipped:
-            self._add_row(
-                job_id,
-                run_time,
-                None,
-                status=Status.SKIPPED,
-                reason=reason,
-                fires=fires,
-                finished_at=self.now,
-            )
-            self.claimed.skipped.append(Skipped(job_id, [run_time], reason, fires))
-
-    def write(self) -> None:
-        """Write it all, in a constant number of statements."""
-        if self._careful:
-            self._leave_out_known()
-        self._write_runs()
-        if self._next:
-            DjangoJob.objects.all().advance(self._next)
-        if self._exhausted:
-            DjangoJob.objects.filter(pk__in=self._exhausted).update(next_run_time=None)
-        if self._ended:
-            DjangoJob.objects.filter(pk__in=self._ended).delete()
-
-    def _write_runs(self) -> None:
-        runs = DjangoJobExecution.objects
-        if self._taken:
-            runs.filter(pk__in=[run.context.id for run in self._taken]).update(
-                status=Status.RUNNING, node_id=self._node.id, started_at=self.now
-            )
-        if self.unreadable:
-            runs.filter(pk__in=self.unreadable).update(
-                status=Status.CANCELLED, reason=Reason.UNREADABLE, finished_at=self.now
-            )
-        if self._new:
-            runs.bulk_create([row for row, _ in self._new])
-            for row, run in self._new:
-                if run is not None:
-                    run.context.id = row.pk
-            self._find_keys()
-
-    def _find_keys(self) -> None:
-        """Ask for the new rows' keys where the database does not return them (MySQL)."""
-        without = [run for _, run in self._new if run is not None and run.context.id is None]
-        if not without:
-            return
-        rows = DjangoJobExecution.objects.running().on_node(self._node.id)
-        rows = rows.filter(job_id__in=[run.job.id for run in without])
-        keys = {(job_id, at): pk for pk, job_id, at in rows.values_list("pk", "job_id", "run_time")}
-        for run in without:
-            run.context.id = keys[run.job.id, run.run_time]
-
-    def _leave_out_known(self) -> None:
-        """Drop what has a row already: that fire has been dealt with."""
-        job_ids = {row.job_id for row, _ in self._new}
-        earliest = min((row.run_time for row, _ in self._new), default=self.now)
-        rows = DjangoJobExecution.objects.filter(job_id__in=job_ids, run_time__gte=earliest)
-        known = set(rows.values_list("job_id", "run_time"))
-        dropped = {id(run) for row, run in self._new if (row.job_id, row.run_time) in known}
-        self._new = [
-            (row, run) for row, run in self._new if (row.job_id, row.run_time) not in known
-        ]
-        self.claimed.runs = [run for run in self.claimed.runs if id(run) not in dropped]
-
-    def _add_row(self, job_id: str, run_time: datetime, run: Run | None, **fields: Any) -> None:
-        node_id = self._node.id if run is not None else None
-        row = DjangoJobExecution(job_id=job_id, run_time=run_time, node_id=node_id, **fields)
-        self._new.append((row, run))
-
-    def _run(
-        self, loaded: LoadedJob, run_time: datetime, *, pk: int | None = None, attempt: int = 1
-    ) -> Run:
-        context = RunContext(
-            id=pk, job_id=loaded.job.id, scheduled_at=run_time.astimezone(UTC), attempt=attempt
-        )
-        return Run(
-            loaded=loaded,
-            context=context,
-            jobstore=self._alias,
-            node_id=self._node.id,
-            started_at=self.now,
-        )

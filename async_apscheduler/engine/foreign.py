@@ -99,7 +99,7 @@ class ForeignStores:
             for run_time in plan.start + plan.wait:
                 work.runs.append(unclaimed_run(job, run_time, node_id=node_id, now=now))
             for run_time, reason, fires in plan.skipped:
-                work.skipped.append(Skipped(job.id, [run_time], reason, fires))
+                work.skipped.append(Skipped(job.id, alias, run_time, reason, fires))
             if plan.next_run_time is not None:
                 job._modify(next_run_time=plan.next_run_time)
                 store.update_job(job)

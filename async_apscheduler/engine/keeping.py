@@ -1,19 +1,13 @@
-"""What a node does beside claiming: signs of life, rescue of others' runs, releases, retention."""
+"""What a node does beside claiming: signs of life, rescue of others' runs, releases."""
 
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.jobstores import RELEASE_INTERVAL, DjangoJobStore
-from async_apscheduler.models import DjangoJobExecution
-from async_apscheduler.models.executions import DELETE_BATCH
 from async_apscheduler.signals import nodes_lost
-
-PRUNE_INTERVAL = 60.0
-"""Seconds between two looks for history to prune; a full batch is followed by the next at once."""
 
 
 class Housekeeping:
@@ -24,7 +18,6 @@ class Housekeeping:
         self._store = store
         self._beat_at = 0.0
         self._release_at = 0.0
-        self._prune_at = 0.0
 
     def seconds_to_next_beat(self) -> float:
         """Return how long the node may sleep before it must give a sign of life."""
@@ -47,18 +40,3 @@ class Housekeeping:
         if self._store is not None and now >= self._release_at:
             self._store.release_readable()
             self._release_at = now + RELEASE_INTERVAL.total_seconds()
-        if now >= self._prune_at:
-            self._prune_at = now + (0.0 if self._prune() else PRUNE_INTERVAL)
-
-    def _prune(self) -> bool:
-        """Delete a batch of old runs; return True if there may be more."""
-        max_age = get_settings().retention.max_age
-        if max_age is None:
-            return False
-        limit = self._node.now() - timedelta(seconds=max_age)
-        runs = DjangoJobExecution.objects
-        old = runs.finished().filter(run_time__lt=limit).order_by("run_time")
-        keys = list(old.values_list("pk", flat=True)[:DELETE_BATCH])
-        if keys:
-            runs.filter(pk__in=keys).delete()
-        return len(keys) == DELETE_BATCH

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from async_apscheduler.engine.claims import Claimed, Claims
+from async_apscheduler.engine.batch import Claimed
+from async_apscheduler.engine.claims import Claims
 
 MAX_BATCH = 500
 """Runs that one pass claims at most, so that the loop can start them between two passes."""
@@ -32,6 +33,7 @@ class Pass:
     """Looks for due work, again and again."""
 
     def __init__(self, claims: Claims) -> None:
+        self.jobstore = claims.alias
         self._claims = claims
         self._expected_at: datetime | None = None
         self.runs_wait = False

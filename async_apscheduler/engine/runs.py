@@ -88,6 +88,7 @@ class Skipped:
     """Fires of a job that did not become a run, for its event."""
 
     job_id: str
-    run_times: list[datetime]
+    jobstore: str
+    run_time: datetime
     reason: Reason
     fires: int

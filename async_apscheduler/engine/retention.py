@@ -1,0 +1,78 @@
+"""Prune the history: by age, and by number of runs a job, in small batches."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count
+
+from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
+from async_apscheduler.conf import get_settings
+from async_apscheduler.engine.nodes import Node
+from async_apscheduler.models import DjangoJobExecution
+from async_apscheduler.models.executions import DELETE_BATCH
+from async_apscheduler.signals import work_failed
+
+INTERVAL = 60.0
+"""Seconds between two looks for something to prune."""
+
+PAUSE = 0.1
+"""Seconds between two batches, for whoever waits for the lane or the write lock."""
+
+JOBS_AT_ONCE = 20
+"""Jobs with too many runs that one batch deals with."""
+
+
+class Retention:
+    """Deletes finished runs that the setting RETENTION does not keep."""
+
+    def __init__(self, node: Node, lane: Lane) -> None:
+        self._node = node
+        self._lane = lane
+
+    async def work(self) -> None:
+        """Prune again and again, until cancelled."""
+        while True:
+            try:
+                pause = PAUSE if await self._lane.run(self.prune_batch) else INTERVAL
+            except Exception as error:
+                pause = INTERVAL
+                work_failed.send_robust(type(self), part="retention", error=error, retry_in=pause)
+                if isinstance(error, CONNECTION_ERRORS):
+                    await self._lane.run(discard_connection, get_settings().database)
+            await asyncio.sleep(pause)
+
+    def prune_batch(self) -> bool:
+        """Delete one batch; return True if there may be more. Runs in the lane."""
+        limits = get_settings().retention
+        more = False
+        if limits.max_age is not None:
+            more |= self._delete(self._older_than(limits.max_age)) == DELETE_BATCH
+        if limits.max_runs_per_job is not None:
+            for job_id in self._jobs_with_more_than(limits.max_runs_per_job):
+                runs = self._finished().filter(job_id=job_id).order_by("-run_time")
+                more |= self._delete(runs, after=limits.max_runs_per_job) > 0
+        return more
+
+    def _older_than(self, seconds: float) -> Any:
+        limit = self._node.now() - timedelta(seconds=seconds)
+        return self._finished().filter(run_time__lt=limit).order_by("run_time")
+
+    def _jobs_with_more_than(self, runs: int) -> list[str]:
+        counted = self._finished().order_by().values("job_id").annotate(runs=Count("pk"))
+        too_many = counted.filter(runs__gt=runs).values_list("job_id", flat=True)
+        return list(too_many[:JOBS_AT_ONCE])
+
+    @staticmethod
+    def _finished() -> Any:
+        return DjangoJobExecution.objects.finished()
+
+    @staticmethod
+    def _delete(runs: Any, *, after: int = 0) -> int:
+        """Delete a batch of `runs`, leaving out the first `after`; return how many."""
+        keys = list(runs.values_list("pk", flat=True)[after : after + DELETE_BATCH])
+        if keys:
+            DjangoJobExecution.objects.filter(pk__in=keys).delete()
+        return len(keys)

@@ -1,0 +1,160 @@
+"""The loop of passes: look, claim, start, sleep. Nothing that fails ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.events import EVENT_JOB_REMOVED, JobEvent
+from apscheduler.schedulers.base import STATE_RUNNING
+
+from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
+from async_apscheduler.conf import get_settings
+from async_apscheduler.engine.active import ActiveRuns
+from async_apscheduler.engine.backoff import Backoff
+from async_apscheduler.engine.events import event_of_skip
+from async_apscheduler.engine.foreign import ForeignStores
+from async_apscheduler.engine.keeping import Housekeeping
+from async_apscheduler.engine.nodes import Node
+from async_apscheduler.engine.passes import Pass
+from async_apscheduler.engine.runs import Skipped
+from async_apscheduler.exceptions import NodeEvictedError
+from async_apscheduler.models import Reason
+from async_apscheduler.signals import job_quarantined, runs_skipped, work_failed, work_resumed
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Work:
+    """Does one pass after the other, each in the database lane, until it is cancelled."""
+
+    def __init__(
+        self,
+        scheduler: Any,
+        *,
+        node: Node,
+        lane: Lane,
+        runs: ActiveRuns,
+        django: Pass | None,
+        foreign: ForeignStores,
+        housekeeping: Housekeeping,
+    ) -> None:
+        self._scheduler = scheduler
+        self._node = node
+        self._lane = lane
+        self._runs = runs
+        self._django = django
+        self._foreign = foreign
+        self._housekeeping = housekeeping
+        self._wake = asyncio.Event()
+        self.stopped = False
+        """Set to claim nothing more; signs of life go on."""
+
+    def wake(self) -> None:
+        """Let the next pass begin now."""
+        self._wake.set()
+
+    def run_ended(self) -> None:
+        """Look again if until now there was no room for more runs."""
+        if len(self._runs) + 1 >= self._node.capacity:
+            self.wake()
+
+    def results_written(self) -> None:
+        """Look again if runs wait for others of their job to end."""
+        if self._django is not None and self._django.runs_wait:
+            self.wake()
+
+    async def go_on(self) -> None:
+        """Do passes until cancelled."""
+        backoff = Backoff()
+        while True:
+            self._wake.clear()
+            try:
+                pause = await self._one_pass()
+            except Exception as error:
+                delay = backoff.failed()
+                work_failed.send_robust(type(self), part="pass", error=error, retry_in=delay)
+                await self._recover(error)
+                await asyncio.sleep(delay)
+            else:
+                if backoff.succeeded():
+                    work_resumed.send_robust(type(self), part="pass")
+                await self._sleep(pause)
+
+    async def _one_pass(self) -> float:
+        """Do one pass and return how many seconds to sleep until the next."""
+        await self._lane.run(self._housekeeping.keep, len(self._runs))
+        pause = self._housekeeping.seconds_to_next_beat()
+        if not self._may_claim():
+            return pause
+        now = self._node.now()
+        next_at = now + timedelta(seconds=pause)
+        if self._foreign.exist:
+            next_at = min(next_at, await self._pass_of_foreign_stores(now))
+        if self._django is not None:
+            next_at = min(next_at, await self._pass_of_django_store(now, self._django))
+        return max(0.0, (next_at - self._node.now()).total_seconds())
+
+    def _may_claim(self) -> bool:
+        return self._scheduler.state == STATE_RUNNING and not self.stopped
+
+    async def _pass_of_django_store(self, now: datetime, work: Pass) -> datetime:
+        active = len(self._runs)
+        room = self._node.capacity - active if self._may_claim() else 0
+        executors = list(self._scheduler._executors)
+        result = await self._lane.run(work.work, now, executors, active=active, room=room)
+        for run in result.claimed.runs:
+            self._runs.begin(run)
+        self._report_skipped(result.claimed.skipped)
+        for job_id in result.claimed.removed:
+            self._scheduler._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job_id, work.jobstore))
+        for error in result.claimed.quarantined:
+            job_quarantined.send_robust(type(self), job_id=error.job_id, error=error)
+        self._runs.cancel(result.cancel)
+        poll = now + timedelta(seconds=get_settings().poll_interval)
+        return min(result.next_at or poll, poll)
+
+    async def _pass_of_foreign_stores(self, now: datetime) -> datetime:
+        work = await self._lane.run(
+            self._foreign.take_due,
+            now,
+            node_id=self._node.id,
+            active=self._runs.by_job(),
+            room=self._node.capacity - len(self._runs),
+        )
+        for run in work.runs:
+            self._runs.begin(run)
+        self._report_skipped(work.skipped)
+        for alias, error in work.errors:
+            part = f"job store {alias!r}"
+            work_failed.send_robust(type(self), part=part, error=error, retry_in=1.0)
+        return work.next_run_time or NEVER
+
+    def _report_skipped(self, skipped: Iterable[Skipped]) -> None:
+        for skip in skipped:
+            runs_skipped.send_robust(
+                type(self), job_id=skip.job_id, reason=skip.reason, fires=skip.fires
+            )
+            event = event_of_skip(skip)
+            if event is not None:
+                self._scheduler._dispatch_event(event)
+
+    async def _recover(self, error: Exception) -> None:
+        """Put right what made a pass fail, as far as that can be done from here."""
+        if isinstance(error, CONNECTION_ERRORS):
+            await self._lane.run(discard_connection, get_settings().database)
+        elif isinstance(error, NodeEvictedError):
+            self._runs.cancel_all(Reason.NODE_LOST)
+            try:
+                await self._lane.run(self._node.join)
+            except Exception as failure:
+                work_failed.send_robust(type(self), part="join", error=failure, retry_in=0.0)
+
+    async def _sleep(self, seconds: float) -> None:
+        timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
