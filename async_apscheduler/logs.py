@@ -67,10 +67,11 @@ def _nodes_lost(names: list[str], runs: int, **_: Any) -> None:
     scheduler.warning("Lost: %s, with %d runs", _line(", ".join(names)), runs)
 
 
-def _work_failed(part: str, error: Exception, retry_in: float, **_: Any) -> None:
+def _work_failed(part: str, error: Exception, retry_in: float | None, **_: Any) -> None:
     if _not_said_lately(f"failed {part}", seconds=1.0):
         text = _line(f"{type(error).__name__}: {error}")
-        scheduler.error("The %s failed and tries again in %.1f s: %s", part, retry_in, text)
+        again = "" if retry_in is None else f" and tries again in {retry_in:.1f} s"
+        scheduler.error("The %s failed%s: %s", part, again, text)
         scheduler.debug("The error in full", exc_info=error)
 
 

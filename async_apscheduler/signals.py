@@ -33,8 +33,7 @@ nodes_lost = Signal()
 """Nodes without a sign of life were declared lost. Arguments: `names`, `runs` (how many)."""
 
 work_failed = Signal()
-"""A part of the scheduler failed and tries again. Arguments: `part`, `error`, `retry_in`
-(seconds)."""
+"""A part of the scheduler failed. Arguments: `part`, `error`, `retry_in` (seconds, or None)."""
 
 work_resumed = Signal()
 """A part of the scheduler that had failed works again. Arguments: `part`."""

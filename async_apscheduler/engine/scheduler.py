@@ -21,7 +21,7 @@ from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
 from apscheduler.triggers.base import BaseTrigger
 from django.db import connections
 
-from async_apscheduler._database import Lane
+from async_apscheduler._database import Lane, retrying_once
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.active import ActiveRuns
 from async_apscheduler.engine.claims import Claims
@@ -206,9 +206,10 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
     async def _tell_database(self, tell: Callable[[], None]) -> None:
         """Tell the other nodes something that they would find out by themselves, only later."""
         try:
-            await self._patiently(self._lane.run(tell), FLUSH_LIMIT)
+            database = get_settings().database
+            await self._patiently(self._lane.run(retrying_once, database, tell), FLUSH_LIMIT)
         except Exception as error:
-            work_failed.send_robust(type(self), part="shutdown", error=error, retry_in=0.0)
+            work_failed.send_robust(type(self), part="shutdown", error=error, retry_in=None)
 
     async def _patiently(
         self, work: Coroutine[Any, Any, Any], limit: float, *, hurried: float = HURRIED

@@ -150,7 +150,7 @@ class Work:
             try:
                 await self._lane.run(self._node.join)
             except Exception as failure:
-                work_failed.send_robust(type(self), part="join", error=failure, retry_in=0.0)
+                work_failed.send_robust(type(self), part="join", error=failure, retry_in=None)
 
     async def _sleep(self, seconds: float) -> None:
         timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)

@@ -1,0 +1,63 @@
+"""A running scheduler for tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from async_apscheduler.models import DjangoJobExecution, Status
+from async_apscheduler.schedulers import DjangoScheduler
+from tests.support import await_until
+from tests.testapp import work
+
+Start = Callable[..., Awaitable[DjangoScheduler]]
+
+
+@pytest.fixture(autouse=True)
+def clean_jobs() -> Iterator[None]:
+    """Forget what jobs of an earlier test left in this process."""
+    work.seen.clear()
+    work.gates.clear()
+    work.thread_gate.clear()
+    yield
+    work.thread_gate.set()
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Start schedulers: `scheduler = await start(**options)`; they are stopped after the test."""
+    started: list[DjangoScheduler] = []
+
+    async def start_one(*, paused: bool = False, **options: Any) -> DjangoScheduler:
+        scheduler = DjangoScheduler(**options)
+        started.append(scheduler)
+        await scheduler.astart(paused)
+        return scheduler
+
+    yield start_one
+    for scheduler in started:
+        if scheduler.running:
+            await scheduler.ashutdown(wait=False)
+
+
+async def runs_of(job_id: str, *statuses: Status) -> list[DjangoJobExecution]:
+    """Return the rows of a job's runs, oldest first."""
+    runs = DjangoJobExecution.objects.filter(job_id=job_id).order_by("run_time")
+    if statuses:
+        runs = runs.filter(status__in=statuses)
+    return [run async for run in runs]
+
+
+async def finished_run(job_id: str, timeout: float = 10) -> DjangoJobExecution:
+    """Wait until the job has a finished run and return its row."""
+
+    async def first() -> DjangoJobExecution | None:
+        runs = DjangoJobExecution.objects.finished().filter(job_id=job_id)
+        run: DjangoJobExecution | None = await runs.order_by("run_time").afirst()
+        return run
+
+    run = await await_until(first, timeout)
+    assert run is not None
+    return run

@@ -1,0 +1,207 @@
+"""What must survive: a database that goes away, nodes that die, rows that spoil."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections, transaction
+
+from async_apscheduler import signals
+from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
+from tests.integration.conftest import Start, finished_run, runs_of
+from tests.outage import database_away
+from tests.support import await_until, committed_data
+from tests.testapp import work
+
+pytestmark = committed_data
+
+
+@pytest.fixture
+def failures() -> Any:
+    """Collect what the scheduler says has failed."""
+    seen: list[str] = []
+
+    def remember(part: str, **_: Any) -> None:
+        seen.append(part)
+
+    signals.work_failed.connect(remember)
+    yield seen
+    signals.work_failed.disconnect(remember)
+
+
+@pytest.fixture
+def new_connections(transactional_db: None) -> Iterator[None]:
+    """After the test, let this thread connect anew: its connection was ended as well."""
+    yield
+    connections.close_all()
+
+
+@pytest.mark.slow
+async def test_results_wait_in_memory_while_the_database_is_away(
+    start: Start, failures: list[str], new_connections: None
+) -> None:
+    """A run that ends during an outage is recorded after it; the scheduler goes on by itself."""
+    scheduler = await start()
+    work.gates["gate"] = asyncio.Event()
+    await scheduler.aadd_job(work.wait_for_gate, args=["gate"], id="during")
+    await await_until(lambda: work.seen == ["gate began"])
+
+    outage = database_away()
+    await asyncio.to_thread(outage.__enter__)
+    try:
+        work.gates["gate"].set()
+        await await_until(lambda: scheduler.unwritten_results == 1)
+        await await_until(lambda: "recorder" in failures, timeout=30)
+    finally:
+        await asyncio.to_thread(outage.__exit__, None, None, None)
+    await sync_to_async(connections.close_all)()  # this test's own were ended too
+    during = await finished_run("during", timeout=30)
+    await DjangoJob.objects.aschedule(work.mark, args=["after"], id="after")
+    after = await finished_run("after", timeout=30)
+
+    assert (during.status, after.status) == (Status.SUCCEEDED, Status.SUCCEEDED)
+    assert scheduler.unwritten_results == 0
+
+
+async def test_runs_of_a_lost_node_are_ended(start: Start) -> None:
+    """A node without a sign of life is declared lost: its runs become lost, or pending again."""
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    dead = await SchedulerNode.objects.acreate(
+        name="dead", started_at=long_ago, heartbeat_at=long_ago, capacity=1
+    )
+    options = {"trigger": "interval", "hours": 1}
+    await DjangoJob.objects.aschedule(work.mark, **options, args=["lost"], id="lost")
+    await DjangoJob.objects.aschedule(
+        work.mark, **options, args=["again"], id="again", retry_on_lost=True
+    )
+    for job_id in ("lost", "again"):
+        await DjangoJobExecution.objects.acreate(
+            job_id=job_id, run_time=long_ago, status=Status.RUNNING, node=dead
+        )
+
+    await start()
+    lost, again = await finished_run("lost"), await finished_run("again")
+
+    assert (lost.status, lost.reason) == (Status.LOST, Reason.NODE_LOST)
+    assert (again.status, again.attempt) == (Status.SUCCEEDED, 2)
+    assert work.seen == ["again"]
+    await dead.arefresh_from_db()
+    assert dead.state == SchedulerNode.State.LOST
+
+
+async def test_an_evicted_node_cancels_its_runs_and_joins_again(start: Start) -> None:
+    """Whoever was declared lost notices before it claims, and its late results change nothing."""
+    scheduler = await start()
+    first_id = scheduler.node.id
+    await scheduler.aadd_job(work.sleep_long, id="taken-over")
+    await await_until(lambda: scheduler.active_runs == 1)
+
+    await SchedulerNode.objects.filter(pk=first_id).aupdate(state=SchedulerNode.State.LOST)
+    await DjangoJobExecution.objects.filter(job_id="taken-over").aupdate(
+        status=Status.LOST, reason=Reason.NODE_LOST, finished_at=datetime.now(UTC)
+    )
+    await await_until(lambda: scheduler.node.id != first_id)
+    await await_until(lambda: scheduler.active_runs == 0 and scheduler.unwritten_results == 0)
+    await DjangoJob.objects.aschedule(work.mark, id="next")
+
+    assert (await finished_run("next")).node_id == scheduler.node.id
+    [run] = await runs_of("taken-over")
+    assert (run.status, run.reason) == (Status.LOST, Reason.NODE_LOST)
+
+
+async def test_a_job_that_cannot_be_restored_is_kept_and_released(start: Start) -> None:
+    """A spoilt row is set aside with its error, the others run, and it comes back by itself."""
+    await DjangoJob.objects.aschedule(work.mark, args=["spoilt"], id="spoilt")
+    rows = DjangoJob.objects.filter(pk="spoilt")
+    await rows.aupdate(func="tests.testapp.work:no_longer_here")
+
+    scheduler = await start()
+    await DjangoJob.objects.aschedule(work.mark, args=["good"], id="good")
+    await finished_run("good")
+    row = await rows.aget()
+    await rows.aupdate(func="tests.testapp.work:mark")
+    store = scheduler._jobstores["default"]
+    await sync_to_async(store.release_readable)()
+    run = await finished_run("spoilt")
+
+    assert row.status == DjangoJob.Status.QUARANTINED
+    assert "no_longer_here" in row.error
+    assert run.status == Status.SUCCEEDED
+    assert work.seen == ["good", "spoilt"]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"trigger": {}},
+        {"trigger": ["?"]},
+        {"trigger": {"type": "interval", "seconds": "many"}},
+        {"args": {"$type": "datetime"}},
+        {"kwargs": [1, 2]},
+        {"func": "os:system"},
+        {"func": ""},
+    ],
+)
+async def test_no_row_can_stop_the_pass(start: Start, spoil: dict[str, Any]) -> None:
+    """Whatever stands in a row, the row is kept and the others run."""
+    await DjangoJob.objects.aschedule(work.mark, args=["spoilt"], id="spoilt")
+    await DjangoJob.objects.filter(pk="spoilt").aupdate(**spoil)
+
+    await start()
+    await DjangoJob.objects.aschedule(work.mark, args=["good"], id="good")
+    await finished_run("good")
+
+    row = await DjangoJob.objects.aget(pk="spoilt")
+    assert row.status == DjangoJob.Status.QUARANTINED
+    assert row.error
+    assert work.seen == ["good"]
+
+
+async def test_old_history_is_pruned_by_age_and_by_number(start: Start, settings: Any) -> None:
+    """RETENTION holds without anybody's help."""
+    settings.ASYNC_APSCHEDULER = {"RETENTION": {"max_age": 3600, "max_runs_per_job": 2}}
+    now = datetime.now(UTC)
+    ages = [0, 1, 2, 3, 90]
+    await DjangoJobExecution.objects.abulk_create(
+        DjangoJobExecution(
+            job_id=job_id, run_time=now - timedelta(minutes=age), status=Status.SUCCEEDED
+        )
+        for job_id in ("many", "few")
+        for age in (ages if job_id == "many" else ages[:1])
+    )
+
+    await start()
+
+    async def kept() -> bool:
+        return await DjangoJobExecution.objects.acount() == 3
+
+    await await_until(kept)
+    newest = [run.run_time for run in await runs_of("many")]
+    assert newest == [now - timedelta(minutes=1), now]
+
+
+async def test_a_thousand_jobs_due_at_once_all_run(start: Start) -> None:
+    """Each runs once and is recorded, none is missed."""
+    due = datetime.now(UTC)
+
+    def schedule_all() -> None:
+        for number in range(1000):
+            DjangoJob.objects.schedule(
+                work.mark, "date", run_date=due, args=[number], id=f"job-{number}"
+            )
+
+    await sync_to_async(transaction.atomic(schedule_all))()
+    await start()
+
+    async def all_done() -> bool:
+        return await DjangoJobExecution.objects.finished().acount() == 1000
+
+    await await_until(all_done, timeout=40)
+    assert sorted(work.seen) == list(range(1000))
+    assert await DjangoJobExecution.objects.filter(status=Status.SUCCEEDED).acount() == 1000
+    assert not await DjangoJob.objects.aexists()
