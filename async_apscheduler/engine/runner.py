@@ -146,7 +146,8 @@ def check_migrations() -> None:
 def _describe_jobs(done: Synchronised) -> str:
     """Return one line about what is there, what the code changed, and what comes next."""
     jobs = DjangoJob.objects.filter(environment=get_settings().environment)
-    parts = [f"{jobs.count()} jobs"]
+    count = jobs.count()
+    parts = [f"{count} job{'s' if count != 1 else ''}"]
     for label, ids in (
         ("added", done.added),
         ("changed", done.changed),
@@ -173,4 +174,6 @@ def _describe_next(job: DjangoJob | None) -> str:
     moment = f"{local:%Y-%m-%d %H:%M:%S %Z}"
     if job.next_run_time <= now:
         return f"next run: {job.pk}, due since {moment}"
-    return f"next run: {job.pk} at {moment}, in {timeuntil(job.next_run_time, now)}"
+    seconds = (job.next_run_time - now).total_seconds()
+    away = f"{seconds:.0f} seconds" if seconds < 60 else timeuntil(job.next_run_time, now)
+    return f"next run: {job.pk} at {moment}, in {away}"

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support import wait_until
@@ -18,15 +18,18 @@ ROOT = Path(__file__).resolve().parents[2]
 class Process:
     """A `manage.py` command in a process of its own, with its output in a file."""
 
-    def __init__(self, output: Path, *command: str, **environment: str) -> None:
+    def __init__(
+        self, output: Path, *command: str, folder: Path = ROOT, **environment: str
+    ) -> None:
         self._output = output
         with output.open("wb") as file:
             self._child = subprocess.Popen(
                 [sys.executable, "-m", "django", *command],
-                cwd=ROOT,
+                cwd=folder,
                 env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", **environment},
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that a signal for a group is not for the tests
             )
 
     @property
@@ -48,21 +51,27 @@ class Process:
         """Send a signal."""
         self._child.send_signal(number)
 
+    def send_to_group(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its children, as Ctrl-C on a terminal does."""
+        os.killpg(self.pid, number)
+
     def wait(self, timeout: float = 20) -> int:
         """Wait for the end and return the exit code."""
         return self._child.wait(timeout)
 
     def end(self) -> None:
         """Kill the process if it still runs."""
-        if self._child.poll() is None:
-            self._child.kill()
-            self._child.wait(10)
+        with suppress(ProcessLookupError):  # all of them have ended
+            self.send_to_group(signal.SIGKILL)
+        self._child.wait(10)
 
 
 @contextmanager
-def running(output: Path, *command: str, **environment: str) -> Iterator[Process]:
+def running(
+    output: Path, *command: str, folder: Path = ROOT, **environment: str
+) -> Iterator[Process]:
     """Run a command, and kill it at the end if it has not ended."""
-    process = Process(output, *command, **environment)
+    process = Process(output, *command, folder=folder, **environment)
     try:
         yield process
     finally:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from django.db import connections
 
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
 from tests.acceptance.processes import running
+from tests.outage import database_away
 from tests.support import committed_data, wait_until
 from tests.testapp import ledger, work
 
@@ -83,6 +85,23 @@ def test_without_migrations_it_says_so(tmp_path: Path) -> None:
         assert scheduler.wait() == 1
 
     assert "manage.py migrate" in scheduler.output
+
+
+def test_it_waits_for_a_database_that_does_not_answer(tmp_path: Path) -> None:
+    """A start during an outage says so, and goes on when the database is back."""
+    outage = database_away()
+    outage.__enter__()
+    with running(tmp_path / "out", COMMAND) as scheduler:
+        try:
+            scheduler.wait_for_output("The database does not answer", timeout=40)
+            assert "nothing is due" not in scheduler.output
+        finally:
+            outage.__exit__(None, None, None)
+            connections.close_all()  # the outage ended this test's connection as well
+        scheduler.wait_for_output("nothing is due", timeout=40)
+        scheduler.send(signal.SIGTERM)
+
+        assert scheduler.wait() == 0
 
 
 def test_kill_9_loses_nothing_due_and_repeats_nothing(tmp_path: Path) -> None:
