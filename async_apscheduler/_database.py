@@ -50,16 +50,16 @@ def on_event_loop() -> bool:
 def database_now(database: str) -> datetime:
     """Return the time by the clock of the database server, aware, in UTC."""
     connection = connections[database]
-    expression = {
-        "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
-        "mysql": "SELECT UNIX_TIMESTAMP(SYSDATE(6))",
+    question = {
+        "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
+        "mysql": "SELECT UTC_TIMESTAMP(6)",
     }.get(connection.vendor)
-    if expression is None:  # SQLite lives in this process
+    if question is None:  # SQLite lives in this process
         return datetime.now(UTC)
     with connection.cursor() as cursor:
-        cursor.execute(expression)
-        (seconds,) = cursor.fetchone()
-    return datetime.fromtimestamp(float(seconds), UTC)
+        cursor.execute(question)
+        moment: datetime = cursor.fetchone()[0]
+    return moment.replace(tzinfo=UTC)
 
 
 def discard_connection(database: str) -> None:

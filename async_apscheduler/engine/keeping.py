@@ -11,7 +11,7 @@ from async_apscheduler.signals import nodes_lost
 
 
 class Housekeeping:
-    """Does what is due of it; synchronous, in the pass's database lane."""
+    """Does it at every heartbeat; synchronous, in the pass's database lane."""
 
     def __init__(self, node: Node, store: DjangoJobStore | None) -> None:
         self._node = node
@@ -23,15 +23,14 @@ class Housekeeping:
         """Return how long the node may sleep before it must give a sign of life."""
         return max(0.0, self._beat_at - time.monotonic())
 
-    def keep(self, running: int) -> None:
-        """Do what is due. `running` is how many runs this node has going on.
+    def keep(self, running: int, lag: float) -> None:
+        """Give a sign of life and do the rest.
 
-        Raises NodeEvictedError.
+        `running` is how many runs this node has going on, `lag` by how many seconds its event loop
+        was late at worst since the last time. Raises NodeEvictedError.
         """
         now = time.monotonic()
-        if now < self._beat_at:
-            return
-        self._node.beat(running)
+        self._node.beat(running, lag)
         self._beat_at = now + get_settings().heartbeat_interval
         names, runs = self._node.rescue()
         if names:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from typing import Any
 
 import django
 from django.db import transaction
@@ -61,7 +62,7 @@ class Node:
         )
         return self.row
 
-    def fence(self, running: int) -> None:
+    def fence(self, running: int, **news: Any) -> None:
         """Give a sign of life, as the first statement of a pass.
 
         Raises NodeEvictedError if other nodes have declared this one lost. On SQLite this
@@ -69,16 +70,19 @@ class Node:
         Django's default settings would fail with "database is locked".
         """
         alive = SchedulerNode.objects.alive().filter(pk=self.id)
-        if not alive.update(heartbeat_at=self.now(), running=running):
+        if not alive.update(heartbeat_at=self.now(), running=running, **news):
             raise NodeEvictedError(
                 f"Node {self.name!r} (#{self.id}) gave no sign of life for too long and was "
                 "declared lost. It joins again as a new node."
             )
 
-    def beat(self, running: int) -> None:
-        """Give a sign of life, by a clock measured afresh."""
+    def beat(self, running: int, lag: float) -> None:
+        """Give a sign of life, by a clock measured afresh; `lag` is the event loop's, in seconds.
+
+        Raises NodeEvictedError.
+        """
         self._measure_clock()
-        self.fence(running)
+        self.fence(running, loop_lag=round(lag, 6))
 
     def drain(self) -> None:
         """Say that this node takes no more runs."""

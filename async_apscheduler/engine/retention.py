@@ -1,4 +1,4 @@
-"""Prune the history: by age, and by number of runs a job, in small batches."""
+"""Prune the history, by age and by number of runs a job, in small batches; and nodes long gone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.models import Count
 from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.nodes import Node
-from async_apscheduler.models import DjangoJobExecution
+from async_apscheduler.models import DjangoJobExecution, SchedulerNode
 from async_apscheduler.models.executions import DELETE_BATCH
 from async_apscheduler.signals import work_failed
 
@@ -49,6 +49,7 @@ class Retention:
         limits = get_settings().retention
         more = False
         if limits.max_age is not None:
+            self._forget_nodes(limits.max_age)
             more |= self._delete(self._older_than(limits.max_age)) == DELETE_BATCH
         if limits.max_runs_per_job is not None:
             for job_id in self._jobs_with_more_than(limits.max_runs_per_job):
@@ -59,6 +60,11 @@ class Retention:
     def _older_than(self, seconds: float) -> Any:
         limit = self._node.now() - timedelta(seconds=seconds)
         return self._finished().filter(run_time__lt=limit).order_by("run_time")
+
+    def _forget_nodes(self, seconds: float) -> None:
+        limit = self._node.now() - timedelta(seconds=seconds)
+        gone = [SchedulerNode.State.STOPPED, SchedulerNode.State.LOST]
+        SchedulerNode.objects.filter(state__in=gone, heartbeat_at__lt=limit).delete()
 
     def _jobs_with_more_than(self, runs: int) -> list[str]:
         counted = self._finished().order_by().values("job_id").annotate(runs=Count("pk"))

@@ -120,6 +120,33 @@ class GuardedMethods(BaseScheduler):  # type: ignore[misc]  # APScheduler is unt
         """See get_jobs()."""
         return await in_database_thread(self.get_jobs, jobstore)
 
+    def print_jobs(self, jobstore: str | None = None, out: Any = None) -> None:
+        """See APScheduler."""
+        self._refuse_on_loop("print_jobs", jobstore)
+        super().print_jobs(jobstore, out)
+
+    async def aprint_jobs(self, jobstore: str | None = None, out: Any = None) -> None:
+        """See print_jobs()."""
+        await in_database_thread(self.print_jobs, jobstore, out)
+
+    def export_jobs(self, outfile: Any, jobstore: str | None = None) -> None:
+        """See APScheduler."""
+        self._refuse_on_loop("export_jobs", jobstore)
+        super().export_jobs(outfile, jobstore)
+
+    async def aexport_jobs(self, outfile: Any, jobstore: str | None = None) -> None:
+        """See export_jobs()."""
+        await in_database_thread(self.export_jobs, outfile, jobstore)
+
+    def import_jobs(self, infile: Any, jobstore: str = "default") -> None:
+        """See APScheduler."""
+        self._refuse_on_loop("import_jobs", jobstore)
+        super().import_jobs(infile, jobstore)
+
+    async def aimport_jobs(self, infile: Any, jobstore: str = "default") -> None:
+        """See import_jobs()."""
+        await in_database_thread(self.import_jobs, infile, jobstore)
+
     def _refuse_on_loop(self, method: str, jobstore: str | None) -> None:
         """Raise SynchronousCallError if `method` would wait for the database on a running loop."""
         if self.state == STATE_STOPPED or not on_event_loop():

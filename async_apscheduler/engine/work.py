@@ -49,6 +49,7 @@ class Work:
         self._foreign = foreign
         self._housekeeping = housekeeping
         self._wake = asyncio.Event()
+        self._lag = 0.0
         self.stopped = False
         """Set to claim nothing more; signs of life go on."""
 
@@ -85,7 +86,9 @@ class Work:
 
     async def _one_pass(self) -> float:
         """Do one pass and return how many seconds to sleep until the next."""
-        await self._lane.run(self._housekeeping.keep, len(self._runs))
+        if self._housekeeping.seconds_to_next_beat() == 0:
+            await self._lane.run(self._housekeeping.keep, len(self._runs), self._lag)
+            self._lag = 0.0
         pause = self._housekeeping.seconds_to_next_beat()
         if not self._may_claim():
             return pause
@@ -153,8 +156,14 @@ class Work:
                 work_failed.send_robust(type(self), part="join", error=failure, retry_in=None)
 
     async def _sleep(self, seconds: float) -> None:
-        timer = asyncio.get_running_loop().call_later(seconds, self._wake.set)
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, self._timer_rings, loop.time() + seconds)
         try:
             await self._wake.wait()
         finally:
             timer.cancel()
+
+    def _timer_rings(self, expected_at: float) -> None:
+        """Begin the next pass, and note how late the loop is: something else has held it."""
+        self._lag = max(self._lag, asyncio.get_running_loop().time() - expected_at)
+        self._wake.set()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from apscheduler.events import (
@@ -13,11 +15,14 @@ from apscheduler.events import (
     EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_SUBMITTED,
 )
+from apscheduler.jobstores.base import JobLookupError
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
-from async_apscheduler.exceptions import SynchronousCallError
+from async_apscheduler.exceptions import ConfigurationError, SynchronousCallError
+from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
+from async_apscheduler.schedulers import DjangoScheduler
 from tests.integration.conftest import Start, finished_run, runs_of
 from tests.support import await_until, committed_data
 from tests.testapp import work
@@ -363,8 +368,67 @@ async def test_synchronous_methods_name_their_twin_on_the_loop(start: Start) -> 
         scheduler.add_job(work.mark)
     with pytest.raises(SynchronousCallError, match="aget_jobs"):
         scheduler.get_jobs()
+    with pytest.raises(SynchronousCallError, match="aexport_jobs"):
+        scheduler.export_jobs("jobs.json")
     with pytest.raises(SynchronousCallError, match="ashutdown"):
         scheduler.shutdown()
+
+
+async def test_each_method_has_a_twin_that_works_on_the_loop(start: Start, tmp_path: Path) -> None:
+    """APScheduler's words for changing and asking, awaited."""
+    scheduler = await start()
+    await scheduler.aadd_job(work.mark, "interval", hours=1, id="job", name="before")
+    await scheduler.aadd_job(work.mark, "interval", hours=2, id="other")
+
+    await scheduler.amodify_job("job", name="after")
+    await scheduler.areschedule_job("job", trigger="interval", minutes=30)
+    await scheduler.apause_job("job")
+    paused = await scheduler.aget_job("job")
+    await scheduler.aresume_job("job")
+    resumed = await scheduler.aget_job("job")
+    printed = io.StringIO()
+    await scheduler.aprint_jobs(out=printed)
+    await scheduler.aexport_jobs(str(tmp_path / "jobs.json"))
+    await scheduler.aremove_job("other")
+    left = [job.id for job in await scheduler.aget_jobs()]
+    await scheduler.aremove_all_jobs()
+    none = await scheduler.aget_jobs()
+    await scheduler.aimport_jobs(str(tmp_path / "jobs.json"))
+    imported = {job.id for job in await scheduler.aget_jobs()}
+
+    assert (paused.name, paused.next_run_time) == ("after", None)
+    assert resumed.trigger.interval == timedelta(minutes=30)
+    assert resumed.next_run_time is not None
+    assert "after" in printed.getvalue()
+    assert (left, none, imported) == (["job"], [], {"job", "other"})
+    assert await scheduler.aget_job("unknown") is None
+    with pytest.raises(JobLookupError):
+        await scheduler.aremove_job("unknown")
+
+
+async def test_a_second_store_on_the_same_table_is_refused() -> None:
+    """Two aliases for one table would be two schedules for one job."""
+    with pytest.raises(ConfigurationError, match="same table"):
+        DjangoScheduler(jobstores={"one": DjangoJobStore(), "two": {"type": "django"}})
+
+
+async def test_replace_existing_keeps_a_pause_and_a_pending_fire(start: Start) -> None:
+    """What a program adds at each of its starts does not undo what happened since."""
+    scheduler = await start(paused=True)
+    options = {"trigger": "interval", "minutes": 10, "replace_existing": True}
+    due = datetime.now(UTC) - timedelta(minutes=1)
+    await scheduler.aadd_job(work.mark, **options, id="due", next_run_time=due)
+    await scheduler.aadd_job(work.mark, **options, id="paused")
+    await scheduler.apause_job("paused")
+
+    await scheduler.aadd_job(work.mark_plain, **options, id="due")
+    await scheduler.aadd_job(work.mark_plain, **options, id="paused")
+
+    replaced = await DjangoJob.objects.aget(pk="due")
+    paused = await DjangoJob.objects.aget(pk="paused")
+    assert replaced.func == "tests.testapp.work:mark_plain"
+    assert replaced.next_run_time == due
+    assert paused.status == DjangoJob.Status.PAUSED
 
 
 async def test_a_memory_store_beside_ours_runs_and_is_recorded(start: Start) -> None:
