@@ -1,0 +1,1 @@
+"""The one app of the example: weather stations, what they report, and the jobs that ask them."""
