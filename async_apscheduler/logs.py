@@ -41,17 +41,24 @@ def _run_finished(run: Any, **_: Any) -> None:
         return
     runs.log(
         level,
-        "%s %s in %.3f s, %.3f s late%s",
+        "%s %s in %.3f s, %s%s",
         _line(run.job.id),
         run.status.label,
         run.duration or 0.0,
-        run.lateness,
+        _circumstance(run),
         f": {_line(run.exception)}" if failed else "",
     )
 
 
+def _circumstance(run: Any) -> str:
+    """A retry is not late: it says which attempt it was."""
+    attempt = run.context.attempt
+    return f"{run.lateness:.3f} s late" if attempt == 1 else f"attempt {attempt}"
+
+
 def _runs_skipped(job_id: str, reason: Any, fires: int, **_: Any) -> None:
-    runs.warning("%s skipped, %d fires %s", _line(job_id), fires, reason.label)
+    what = "a fire" if fires == 1 else f"{fires} fires"
+    runs.warning("%s skipped %s: %s", _line(job_id), what, reason.label)
 
 
 def _job_quarantined(job_id: str, error: Exception, **_: Any) -> None:

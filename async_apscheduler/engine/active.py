@@ -134,11 +134,16 @@ class ActiveRuns:
         if run.context.id is not None:
             self._by_key.pop(run.context.id, None)
         prepare(run)
-        failed = run.status in (Status.FAILED, Status.TIMED_OUT)
-        if failed and run.has_row and run.context.attempt < run.loaded.max_attempts:
+        if self._is_to_be_retried(run):
             run.retry_at = self._node.now() + timedelta(seconds=run.loaded.retry_delay)
         self._recorder.add(run)
         run_finished.send_robust(type(self), run=run)
         if not self._runs:
             self._none_left.set()
         self._on_end()
+
+    @staticmethod
+    def _is_to_be_retried(run: Run) -> bool:
+        failed = run.status in (Status.FAILED, Status.TIMED_OUT)
+        attempts_left = run.context.attempt < run.loaded.max_attempts
+        return failed and attempts_left and run.has_row and run.may_be_retried

@@ -14,6 +14,17 @@ from async_apscheduler.exceptions import UnreadableJobError
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
 
 
+NOT_YET_ENDED = {
+    "available_at": None,
+    "finished_at": None,
+    "duration": None,
+    "reason": "",
+    "exception": "",
+    "traceback": "",
+}
+"""What a run that is tried again forgets of its last attempt."""
+
+
 @dataclass(slots=True)
 class Claimed:
     """The outcome of a pass."""
@@ -93,7 +104,10 @@ class Batch:
         runs = DjangoJobExecution.objects
         if self._taken:
             runs.filter(pk__in=[run.context.id for run in self._taken]).update(
-                status=Status.RUNNING, node_id=self._node.id, started_at=self.now
+                status=Status.RUNNING,
+                node_id=self._node.id,
+                started_at=self.now,
+                **NOT_YET_ENDED,
             )
         if self.unreadable:
             runs.filter(pk__in=self.unreadable).update(

@@ -71,6 +71,7 @@ class DjangoExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler is unty
 
     def cancel(self, run: Run, reason: Reason) -> None:
         """Cancel a run. A function that runs in a thread already goes on, except at shutdown."""
+        run.may_be_retried = False
         task = self._tasks.get(run)
         if task is None or run.cancel_reason is not None:
             return

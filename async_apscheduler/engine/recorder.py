@@ -18,7 +18,7 @@ from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connect
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.backoff import Backoff
 from async_apscheduler.engine.runs import Run
-from async_apscheduler.models import DjangoJobExecution, Status
+from async_apscheduler.models import DjangoJobExecution, Reason, Status
 from async_apscheduler.signals import work_failed, work_resumed
 
 logger = logging.getLogger(__name__)
@@ -120,6 +120,8 @@ class Recorder:
 
 def prepare(run: Run) -> None:
     """Turn what a run returned or raised into what is stored of it."""
+    if run.status == Status.CANCELLED and run.reason != Reason.RAISED:
+        return  # its reason says it all
     if run.error is not None:
         run.exception = codec.safe_text(_describe(run.error), MAX_TEXT)
         run.traceback = codec.safe_text(_traceback(run.error), MAX_TEXT)

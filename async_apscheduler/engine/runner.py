@@ -116,7 +116,7 @@ class Runner:
             return "Stopping."
         limit = get_settings().shutdown_timeout
         return (
-            f"Stopping: {active} runs may go on for {limit:g} seconds; "
+            f"Stopping: {active} run{'s' if active != 1 else ''} may go on for {limit:g} seconds; "
             "a second signal cancels them at once."
         )
 

@@ -40,6 +40,8 @@ class Run:
     started_at: datetime
     cancel_reason: Reason | None = None
     """Set by whoever cancels the run, before cancelling it."""
+    may_be_retried: bool = True
+    """False once somebody has asked to cancel the run."""
     status: Status = Status.RUNNING
     reason: str = ""
     finished_at: datetime | None = None

@@ -120,11 +120,12 @@ class CrontabTrigger(BaseTrigger):  # type: ignore[misc]  # untyped
 
 
 def explain(fields: str) -> str:
-    """Return a crontab line of five fields in English.
+    """Return a crontab line of five fields in English, without a capital, as other triggers.
 
     cronsim knows the ordinals up to the ninth only; so its "21th" is made "21st".
     """
     text = CronSim(fields, _SOME_DAY).explain()
+    text = text[:1].lower() + text[1:]
     for digit, ending in (("1", "st"), ("2", "nd"), ("3", "rd")):
         for ten in "2345":
             text = text.replace(f"{ten}{digit}th", f"{ten}{digit}{ending}")

@@ -294,6 +294,7 @@ async def test_a_failed_run_is_tried_again(start: Start) -> None:
     run = await finished_run("stubborn")
 
     assert (run.status, run.attempt, run.return_value) == (Status.SUCCEEDED, 3, "at last")
+    assert (run.exception, run.traceback, run.lateness) == ("", "", None)
     assert len(await runs_of("stubborn")) == 1
 
 
@@ -332,6 +333,7 @@ async def test_a_running_coroutine_can_be_cancelled(start: Start) -> None:
         Reason.REQUESTED,
         "the boss",
     )
+    assert run.exception == ""
 
 
 async def test_a_function_in_a_thread_is_only_asked_to_stop(start: Start) -> None:
@@ -347,6 +349,24 @@ async def test_a_function_in_a_thread_is_only_asked_to_stop(start: Start) -> Non
 
     assert run.status == Status.SUCCEEDED
     assert run.cancel_requested_at is not None
+
+
+async def test_a_failing_run_that_was_asked_to_stop_is_not_tried_again(start: Start) -> None:
+    """Who cancels a run does not want another attempt of it."""
+    scheduler = await start()
+    job = await DjangoJob.objects.aschedule(
+        work.wait_in_thread_and_fall, "interval", hours=1, id="thread", max_attempts=3
+    )
+    run = await job.arun()
+    await await_until(lambda: work.seen == ["thread began"])
+
+    await run.acancel()
+    [active] = scheduler._executors["default"].runs
+    await await_until(lambda: not active.may_be_retried)
+    work.thread_gate.set()
+    run = await run.ajoin(timeout=10)
+
+    assert (run.status, run.attempt) == (Status.FAILED, 1)
 
 
 async def test_pause_resume_and_reschedule_take_effect(start: Start) -> None:

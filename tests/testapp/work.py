@@ -58,6 +58,12 @@ def wait_in_thread() -> None:
     thread_gate.wait(30)
 
 
+def wait_in_thread_and_fall() -> None:
+    """Wait in a thread until the test opens its gate, then raise."""
+    wait_in_thread()
+    raise ValueError("fell at last")
+
+
 async def read_then_wait(name: str) -> None:
     """Touch the database once, then wait for a gate."""
     await Note.objects.acount()

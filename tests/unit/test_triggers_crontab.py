@@ -269,10 +269,10 @@ def test_a_wrong_line_is_refused_with_the_reason(expression: Any, complaint: str
 @pytest.mark.parametrize(
     ("expression", "words"),
     [
-        ("30 3 * * mon-fri", "At 03:30 on Monday through Friday"),
-        ("@hourly", "At the start of every hour"),
-        ("0 9 21,22 * *", "At 09:00 on the 21st and the 22nd day of month"),
-        ("0 9 11,30 * *", "At 09:00 on the 11th and the 30th day of month"),
+        ("30 3 * * mon-fri", "at 03:30 on Monday through Friday"),
+        ("@hourly", "at the start of every hour"),
+        ("0 9 21,22 * *", "at 09:00 on the 21st and the 22nd day of month"),
+        ("0 9 11,30 * *", "at 09:00 on the 11th and the 30th day of month"),
     ],
 )
 def test_a_line_is_explained_in_english(expression: str, words: str) -> None:

@@ -90,8 +90,11 @@ class Command(BaseCommand):
             stop()
 
     def _announce(self, line: str) -> None:
-        self.stdout.write(line)
-        self.stdout.flush()
+        try:
+            self.stdout.write(line)
+            self.stdout.flush()
+        except OSError:
+            pass  # whoever read it is gone, for example a closed terminal; the runs still count
 
     @staticmethod
     def _set_up_logging(verbosity: int) -> None:
@@ -108,8 +111,9 @@ class Command(BaseCommand):
 
 async def _run_with_signals(runner: Runner) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, runner.stop)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and shells set it
+            loop.add_signal_handler(number, runner.stop)
     await runner.run()
 
 
