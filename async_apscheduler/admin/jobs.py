@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from apscheduler.jobstores.base import JobLookupError
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -207,13 +209,14 @@ class DjangoJobAdmin(ReadOnlyAdmin):
 
     def delete_model(self, request: HttpRequest, obj: DjangoJob) -> None:
         """Remove a job, with a line in its audit trail."""
-        obj.remove(by=request.user.get_username())
+        with suppress(JobLookupError):  # somebody else was faster, and it is gone as asked
+            obj.remove(by=request.user.get_username())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Remove the jobs, all or none."""
         with transaction.atomic(using=queryset.db):
             for job in queryset:
-                job.remove(by=request.user.get_username())
+                self.delete_model(request, job)
 
     def get_urls(self) -> list[Any]:
         """Return the addresses of the buttons, and Django's own."""

@@ -103,6 +103,27 @@ def test_a_job_removed_meanwhile_is_told(admin_client: Client, monkeypatch: Any)
     assert told(page) == ["error: “anote” has been removed meanwhile."]
 
 
+def test_a_job_that_somebody_else_has_removed_does_not_stop_a_removal(
+    admin_client: Client, monkeypatch: Any
+) -> None:
+    """It is gone as asked; the others go too."""
+    make_job("a")
+    make_job("b")
+    remove = DjangoJob.remove
+
+    def late(self: DjangoJob, **options: Any) -> None:
+        DjangoJob.objects.filter(pk="a").delete()
+        remove(self, **options)
+
+    monkeypatch.setattr(DjangoJob, "remove", late)
+
+    page = act(admin_client, "djangojob", "delete_selected", "a", "b", post="yes")
+
+    assert page.status_code == 200
+    assert not DjangoJob.objects.exists()
+    assert [change.job_id for change in JobChange.objects.filter(action="removed")] == ["b"]
+
+
 @pytest.mark.parametrize("job_id", HOSTILE_IDS)
 def test_actions_reach_jobs_of_any_id(admin_client: Client, job_id: str) -> None:
     """The boxes in the list carry keys that survive a form, line breaks included."""

@@ -158,7 +158,16 @@ def test_a_quarantined_job_tells_why(admin_client: Client) -> None:
 
 @pytest.mark.parametrize(
     "trigger",
-    [{"type": "unheard of"}, {"type": "os:system", "state": {}}, "nothing", 7],
+    [
+        {"type": "unheard of"},
+        {"type": "os:system", "state": {}},
+        {
+            "type": "tests.testapp.triggers:Every",
+            "state": {"$type": "pickle", "value": "forged:by:somebody"},
+        },
+        "nothing",
+        7,
+    ],
 )
 def test_an_unreadable_trigger_breaks_no_page(admin_client: Client, trigger: object) -> None:
     """A bad row says what is wrong with it instead of an error page for all."""
