@@ -9,6 +9,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
@@ -24,6 +25,9 @@ from async_apscheduler.signals import work_failed, work_resumed
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 1000
+MAX_FRAMES = 50
+EXECUTOR = str(Path(__file__).with_name("executor.py"))
+"""Where the frames come from that every traceback begins with and nobody wants to read."""
 MAX_TEXT = 65_536
 """Characters of an exception, a traceback or a log that are kept."""
 
@@ -137,10 +141,16 @@ def _describe(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
+    """Return the traceback from the job's own code on, its innermost MAX_FRAMES frames."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename == EXECUTOR:
+        frames = frames.tb_next
+    shown = frames or error.__traceback__
     try:
-        return "".join(traceback.format_exception(error, limit=-50))
+        text = traceback.format_exception(type(error), error, shown, limit=-MAX_FRAMES)
     except BaseException:
-        return "".join(traceback.format_tb(error.__traceback__, limit=-50))
+        text = traceback.format_tb(shown, limit=-MAX_FRAMES)
+    return "".join(text)
 
 
 def _end(run: Run) -> dict[str, Any]:
