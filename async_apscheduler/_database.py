@@ -78,11 +78,14 @@ def retrying_once(database: str, func: Callable[P, T], *args: P.args, **kwargs: 
 
     Not inside a transaction: there the caller has to start over.
     """
+    connection = connections[database]
+    before = connection.connection
     try:
         return func(*args, **kwargs)
     except CONNECTION_ERRORS:
-        connection = connections[database]
-        if connection.in_atomic_block or connection.is_usable():
+        # An atomic block that ends on a dead connection has replaced it already.
+        is_replaced = before is not None and connection.connection is not before
+        if connection.in_atomic_block or (connection.is_usable() and not is_replaced):
             raise
         discard_connection(database)
         return func(*args, **kwargs)

@@ -33,9 +33,7 @@ def check_settings(app_configs: Sequence[Any] | None, **_: Any) -> list[checks.C
     return []
 
 
-def check_sqlite_patience(
-    app_configs: Sequence[Any] | None, **_: Any
-) -> list[checks.CheckMessage]:
+def check_sqlite_patience(app_configs: Sequence[Any] | None, **_: Any) -> list[checks.CheckMessage]:
     """async_apscheduler.W001: SQLite gives up waiting for its write lock within a second."""
     try:
         alias = get_settings().database

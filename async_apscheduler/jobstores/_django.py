@@ -1,158 +1,40 @@
-"""Job stores for any APScheduler scheduler: APScheduler's contract on Django's ORM.
-
-Under DjangoScheduler the store only keeps jobs; claiming and recording are the scheduler's own.
-Under APScheduler's own schedulers (Background, Blocking and the others) the runs are recorded
-through the scheduler's events.
-"""
+"""Jobs in the database, by APScheduler's contract."""
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, ParamSpec, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, Literal
 
-from apscheduler.events import (
-    EVENT_JOB_ERROR,
-    EVENT_JOB_EXECUTED,
-    EVENT_JOB_MAX_INSTANCES,
-    EVENT_JOB_MISSED,
-    EVENT_JOB_SUBMITTED,
-    JobEvent,
-)
 from apscheduler.job import Job
-from apscheduler.jobstores.base import BaseJobStore, ConflictingIdError, JobLookupError
-from apscheduler.jobstores.memory import MemoryJobStore
+from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from django.db import IntegrityError, transaction
 from django.db.models import F
+from django.utils import timezone
 
-from async_apscheduler import codec
-from async_apscheduler._database import Lane, on_event_loop, retrying_once
 from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import UnreadableJobError
+from async_apscheduler.jobstores._restoring import RestoresJobsMixin
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
 from async_apscheduler.models.loading import (
-    restore_job,
+    JOB_FIELDS,
+    check_numbers,
+    is_storable,
     restore_trigger,
     row_values,
     trigger_json,
 )
 from async_apscheduler.models.scheduling import RUN_OPTIONS, keep_schedule
 from async_apscheduler.registry import registry
-from async_apscheduler.signals import job_quarantined, job_released
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from async_apscheduler.triggers import DueTimes, fire_times
 
 RELEASE_INTERVAL = timedelta(minutes=1)
 """How often quarantined jobs are tried again."""
 
-RUN_EVENTS = (
-    EVENT_JOB_SUBMITTED
-    | EVENT_JOB_EXECUTED
-    | EVENT_JOB_ERROR
-    | EVENT_JOB_MISSED
-    | EVENT_JOB_MAX_INSTANCES
-)
-MAX_TEXT = 65_536
-"""Characters of an exception or a traceback that are kept."""
+MAX_LATE_RUNS = 100
+"""How many late fires of a job without coalescing become runs; older ones count as missed."""
 
 
-class RunRecorder:
-    """Writes a row for each run that a scheduler reports through its events."""
-
-    def __init__(self, database: str) -> None:
-        self._database = database
-
-    def record(self, event: JobEvent, now: datetime) -> None:
-        """Write what one event says; `now` is when it was sent."""
-        if event.code == EVENT_JOB_SUBMITTED:
-            self._insert(event.job_id, event.scheduled_run_times, Status.RUNNING, started_at=now)
-        elif event.code == EVENT_JOB_MAX_INSTANCES:
-            self._insert(
-                event.job_id,
-                event.scheduled_run_times,
-                Status.SKIPPED,
-                reason=Reason.OVERLAP,
-                finished_at=now,
-            )
-        else:
-            self._finish(event, now)
-
-    def _insert(self, job_id: str, run_times: Iterable[datetime], status: Status, **f: Any) -> None:
-        rows = [
-            DjangoJobExecution(job_id=job_id, run_time=run_time, status=status, **f)
-            for run_time in run_times
-        ]
-        self._runs.bulk_create(rows, ignore_conflicts=True)
-
-    def _finish(self, event: Any, now: datetime) -> None:
-        fields = {"finished_at": now, **self._outcome(event)}
-        run = self._runs.running().filter(job_id=event.job_id, run_time=event.scheduled_run_time)
-        # A short run can end before its start is reported, from another thread: then the row is
-        # made here, and if the start comes in between after all, finished in a second try.
-        if not self._close(run, fields, now):
-            self._insert(event.job_id, [event.scheduled_run_time], **fields)
-            self._close(run, fields, now)
-
-    @staticmethod
-    def _close(run: Any, fields: dict[str, Any], now: datetime) -> bool:
-        started_at = run.values_list("started_at", flat=True).first()
-        duration = (now - started_at).total_seconds() if started_at else None
-        return bool(run.update(**fields, duration=duration))
-
-    @staticmethod
-    def _outcome(event: Any) -> dict[str, Any]:
-        if event.code == EVENT_JOB_MISSED:
-            return {"status": Status.SKIPPED, "reason": Reason.MISSED}
-        if event.code == EVENT_JOB_ERROR:
-            line = "".join(traceback.format_exception_only(event.exception)).strip()
-            return {
-                "status": Status.FAILED,
-                "exception": codec.safe_text(line, MAX_TEXT),
-                "traceback": codec.safe_text(event.traceback or "", MAX_TEXT),
-            }
-        limit = get_settings().return_value_max_bytes
-        result = None if event.retval is None else codec.encode_result(event.retval, limit)
-        return {"status": Status.SUCCEEDED, "return_value": result}
-
-    @property
-    def _runs(self) -> Any:
-        return DjangoJobExecution.objects.using(self._database)
-
-
-class RecordsRunsMixin(BaseJobStore):  # type: ignore[misc]  # APScheduler is untyped
-    """A job store whose runs are recorded, by its scheduler or else through events."""
-
-    _lane: Lane | None = None
-
-    def start(self, scheduler: Any, alias: str) -> None:
-        """Called by the scheduler when it starts, or when the store is added to a running one."""
-        super().start(scheduler, alias)
-        if not getattr(scheduler, "records_runs", False):
-            self._lane = Lane(f"jobstore-{alias}")
-            scheduler.add_listener(self._record, RUN_EVENTS)
-
-    def shutdown(self) -> None:
-        """Called by the scheduler when it shuts down."""
-        if self._lane is not None:
-            self._scheduler.remove_listener(self._record)
-            self._lane.close()
-            self._lane = None
-        super().shutdown()
-
-    def _record(self, event: JobEvent) -> None:
-        if event.jobstore == self._alias and self._lane is not None:
-            database = get_settings().database
-            record, now = RunRecorder(database).record, datetime.now(UTC)
-            self._lane.submit(retrying_once, database, record, event, now).result()
-
-
-class DjangoMemoryJobStore(RecordsRunsMixin, MemoryJobStore):  # type: ignore[misc]  # see above
-    """Keeps jobs in memory, for code that sets them up at each start; runs are recorded."""
-
-
-class DjangoJobStore(RecordsRunsMixin):
+class DjangoJobStore(RestoresJobsMixin):
     """Keeps jobs in the database of ASYNC_APSCHEDULER["DATABASE"].
 
     `serializer` overrides ASYNC_APSCHEDULER["SERIALIZER"] for this store ("json" or "pickle").
@@ -161,27 +43,47 @@ class DjangoJobStore(RecordsRunsMixin):
     """
 
     def __init__(self, serializer: Literal["json", "pickle"] | None = None) -> None:
-        super().__init__()
-        self.serializer = serializer
+        super().__init__(serializer)
         self._released_at: datetime | None = None
+        self._handed_out: dict[str, DjangoJob] = {}
+        """The rows of the due jobs that the scheduler is dealing with at the moment."""
 
     def lookup_job(self, job_id: str) -> Job | None:
         """Return the job, or None if there is none of that id.
 
         Raises UnreadableJobError if it is there but cannot be restored.
         """
-        row = self._query(lambda: self._rows.filter(pk=job_id).first())
-        return None if row is None else self.restore(row)
+        row = self._find(job_id)
+        if row is None:
+            return None
+        if row.status == DjangoJob.Status.QUARANTINED:
+            self._release(row)
+        return self.restore(row)
 
     def get_due_jobs(self, now: datetime) -> list[Job]:
-        """Return the jobs due at `now`, oldest first."""
+        """Return the jobs due at `now`, oldest first; none after shutdown().
+
+        Their `next_run_time` is the latest due fire of a job that coalesces, since its scheduler
+        would otherwise step there from the earliest, for a second's interval and a year of absence
+        31 million times. The fires left out get a row.
+        """
+        if self._is_shut_down:
+            # APScheduler's schedulers look once more after their end. With no executor left to
+            # run what is due by then, they would only move it on.
+            return []
+        self._note_look()
         if self._released_at is None or now - self._released_at >= RELEASE_INTERVAL:
             self._released_at = now
-            self._query(self.release_readable)
-        return self._query(lambda: self._restore_all(self._mine.due(now)))
+            self.release_readable()
+        self._handed_out = {}
+        jobs = [self._restore_due(row, now) for row in self._fetch(self._mine.due(now))]
+        return [job for job in jobs if job is not None]
 
     def get_next_run_time(self) -> datetime | None:
-        """Return the earliest next run time of all jobs, or None."""
+        """Return the earliest next run time of all jobs, or None; None after shutdown()."""
+        if self._is_shut_down:
+            return None
+        self._handed_out = {}  # a scheduler asks this when it has dealt with the due jobs
         rows = self._mine.scheduled().order_by("next_run_time")
         moments = rows.values_list("next_run_time", flat=True)
         moment: datetime | None = self._query(lambda: moments.first())
@@ -189,8 +91,9 @@ class DjangoJobStore(RecordsRunsMixin):
 
     def get_all_jobs(self) -> list[Job]:
         """Return all jobs that can be restored, by next run time, paused ones last."""
-        rows = self._rows.order_by(F("next_run_time").asc(nulls_last=True), "pk")
-        return self._query(lambda: self._restore_all(rows))
+        rows = self._fetch(self._mine.exclude(status=DjangoJob.Status.QUARANTINED))
+        jobs = [self.restore_or_quarantine(row) for row in rows]
+        return [job for job in jobs if job is not None]
 
     def add_job(self, job: Job) -> None:
         """Store a new job.
@@ -198,19 +101,20 @@ class DjangoJobStore(RecordsRunsMixin):
         Raises ConflictingIdError, or InvalidJobError for what cannot be stored.
         """
         values = row_values(job, serializer=self.serializer)
-        options = registry.options_of(values["func"])
-        row = DjangoJob(
-            **values,
-            **{key: options[key] for key in RUN_OPTIONS if key in options},
-            status=_status(job),
-            environment=get_settings().environment,
-        )
+        declared = registry.options_of(values["func"])
+        options = {key: declared[key] for key in RUN_OPTIONS if key in declared}
+        check_numbers(job.id, options)
+        environment = get_settings().environment
+        row = DjangoJob(**values, **options, status=_status(job), environment=environment)
         self._query(lambda: self._insert(row))
 
     def update_job(self, job: Job) -> None:
         """Replace the stored state of a job. Raises JobLookupError if there is none."""
         values = row_values(job, serializer=self.serializer)
         job_id = values.pop("id")
+        if (due := self._handed_out.pop(job_id, None)) and _only_moves_on(due, values):
+            self._move_on(due, values["next_run_time"])
+            return
         values |= {"status": _status(job), "error": "", "held_run_time": None}
         rows = self._rows.filter(pk=job_id)
         if not self._query(lambda: rows.update(**values, version=F("version") + 1)):
@@ -218,12 +122,19 @@ class DjangoJobStore(RecordsRunsMixin):
 
     def remove_job(self, job_id: str) -> None:
         """Delete a job; its history stays. Raises JobLookupError if there is none."""
-        deleted, _ = self._query(lambda: self._rows.filter(pk=job_id).delete())
-        if not deleted:
+        if not isinstance(job_id, str) or not is_storable(job_id):
+            raise JobLookupError(job_id)
+        rows = self._rows.filter(pk=job_id)
+        due = self._handed_out.pop(job_id, None)
+        if due is not None:  # see _move_on()
+            rows = rows.filter(next_run_time=due.next_run_time)
+        deleted, _ = self._query(lambda: rows.delete())
+        if not deleted and due is None:
             raise JobLookupError(job_id)
 
     def remove_all_jobs(self) -> None:
         """Delete all jobs of this environment; their history stays."""
+        self._handed_out = {}
         self._query(lambda: self._mine.delete())
 
     def keep_schedule(self, job: Job) -> None:
@@ -232,7 +143,7 @@ class DjangoJobStore(RecordsRunsMixin):
         It stays paused if it was, and keeps its next run time while its trigger is the same. A
         `next_run_time` that the caller gave counts more.
         """
-        row = self._query(lambda: self._rows.filter(pk=job.id).first())
+        row = self._find(job.id)
         if row is None or hasattr(job, "next_run_time"):
             return
         values: dict[str, Any] = {"trigger": trigger_json(job.trigger, serializer=self.serializer)}
@@ -241,62 +152,56 @@ class DjangoJobStore(RecordsRunsMixin):
         if "next_run_time" in values:
             job.next_run_time = values["next_run_time"]
 
-    def restore(self, row: DjangoJob) -> Job:
-        """Return the job of a row. Raises UnreadableJobError."""
-        return restore_job(
-            row, scheduler=self._scheduler, alias=self._alias, serializer=self.serializer
-        )
-
-    def restore_or_quarantine(self, row: DjangoJob) -> Job | None:
-        """Return the job of a row; if it cannot be restored, set it aside and return None."""
-        try:
-            return self.restore(row)
-        except UnreadableJobError as error:
-            if self._rows.quarantine(row, codec.safe_text(error.reason, MAX_TEXT)):
-                job_quarantined.send_robust(type(self), job_id=row.pk, error=error)
+    def _restore_due(self, row: DjangoJob, now: datetime) -> Job | None:
+        """Return the job of a due row, unless its trigger would bring down the scheduler."""
+        job = self.restore_or_quarantine(row)
+        if job is None:
             return None
+        try:
+            due = fire_times(job.trigger, job.next_run_time, now, limit=MAX_LATE_RUNS)
+        except Exception as error:  # a trigger may be the user's code
+            reason = f"its trigger fails with {type(error).__name__}: {error}"
+            self._quarantine(row, UnreadableJobError(row.pk, f"{reason.rstrip('.')}."))
+            return None
+        self._handed_out[row.pk] = row
+        self._leave_out_early_fires(job, due, now)
+        return job
 
-    def release_readable(self) -> None:
-        """Give quarantined jobs that can be restored again their place back."""
-        for row in self._mine.quarantined().iterator():
-            try:
-                self.restore(row)
-            except UnreadableJobError:
-                continue
-            if self._rows.release(row):
-                job_released.send_robust(type(self), job_id=row.pk)
+    def _leave_out_early_fires(self, job: Job, due: DueTimes, now: datetime) -> None:
+        """Let the job begin at the first fire that will become a run; the others get one row."""
+        first = due.last if job.coalesce else due.recent[0]
+        left_out = due.count - (1 if job.coalesce else len(due.recent))
+        if left_out and self._lane is not None:
+            reason = Reason.COALESCED if job.coalesce else Reason.MISSED
+            row = DjangoJobExecution(
+                job_id=job.id,
+                run_time=job.next_run_time,
+                status=Status.SKIPPED,
+                reason=reason,
+                fires=left_out,
+                finished_at=timezone.now(),
+            )
+            runs = DjangoJobExecution.objects.using(get_settings().database)
+            self._query(lambda: runs.bulk_create([row], ignore_conflicts=True))
+        job.next_run_time = first
 
-    def _restore_all(self, rows: Iterable[DjangoJob]) -> list[Job]:
-        jobs = (self.restore_or_quarantine(row) for row in rows)
-        return [job for job in jobs if job is not None]
+    def _move_on(self, due: DjangoJob, next_run_time: datetime) -> None:
+        """Write the next run time of a job that was due.
+
+        The scheduler has read the job a moment ago. If it was paused, rescheduled or removed
+        elsewhere since then, that counts, and is no error that could end the scheduler's loop.
+        """
+        rows = self._rows.filter(pk=due.pk, next_run_time=due.next_run_time)
+        self._query(lambda: rows.update(next_run_time=next_run_time))
 
     def _insert(self, row: DjangoJob) -> None:
         try:
             with transaction.atomic(using=self._rows.db):
-                row.save(using=self._rows.db, force_insert=True)
+                self._rows.bulk_create([row])
         except IntegrityError:
             if not self._rows.filter(pk=row.pk).exists():
                 raise
             raise ConflictingIdError(row.pk) from None
-
-    def _query(self, work: Callable[[], T]) -> T:
-        """Do database work here, or from a running event loop in this store's own thread.
-
-        APScheduler's AsyncIOScheduler calls its stores on the loop; it then waits, as it does
-        with every other store.
-        """
-        database = get_settings().database
-        if on_event_loop() and self._lane is not None:
-            return self._lane.submit(retrying_once, database, work).result()
-        return retrying_once(database, work)
-
-    @property
-    def _rows(self) -> Any:
-        return DjangoJob.objects.using(get_settings().database)
-
-    @property
-    def _mine(self) -> Any:
-        return self._rows.filter(environment=get_settings().environment)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} (database={get_settings().database!r})>"
@@ -305,3 +210,10 @@ class DjangoJobStore(RecordsRunsMixin):
 def _status(job: Job) -> str:
     paused = job.next_run_time is None
     return DjangoJob.Status.PAUSED if paused else DjangoJob.Status.SCHEDULED
+
+
+def _only_moves_on(row: DjangoJob, values: dict[str, Any]) -> bool:
+    """Return True if nothing but the next run time differs, and it is not a pause."""
+    names = [name for name in JOB_FIELDS if name not in ("id", "next_run_time")]
+    unchanged = all(getattr(row, name) == values[name] for name in names)
+    return unchanged and values["next_run_time"] is not None

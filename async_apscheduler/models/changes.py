@@ -9,10 +9,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler.models.fields import ExactCharField, MomentField
-from async_apscheduler.models.managers import ConfiguredManager
+from async_apscheduler.models.managers import ConfiguredManager, ConfiguredModel
 
 
-class JobChange(models.Model):
+class JobChange(ConfiguredModel):
     """One change of a job; rows are only ever added."""
 
     class Action(models.TextChoices):

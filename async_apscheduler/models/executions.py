@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +17,11 @@ from django.utils.translation import gettext_lazy as _
 from async_apscheduler.exceptions import RunNotFinishedError
 from async_apscheduler.models.bulk import update_each
 from async_apscheduler.models.fields import MomentField
-from async_apscheduler.models.managers import ConfiguredManager, ConfiguredQuerySet
+from async_apscheduler.models.managers import (
+    ConfiguredManager,
+    ConfiguredModel,
+    ConfiguredQuerySet,
+)
 
 DELETE_BATCH = 1000
 """Rows that one DELETE of old runs removes, so that no lock is held for long."""
@@ -114,10 +119,12 @@ class ExecutionManager(ConfiguredManager.from_queryset(ExecutionQuerySet)):  # t
     def delete_old_job_executions(self, max_age: float | timedelta = 604_800) -> int:
         """Delete finished runs that were scheduled more than `max_age` seconds ago.
 
-        The default is a week. Returns how many were deleted.
+        The default is a week. A run without a node that never ended counts as finished: its
+        scheduler, one of APScheduler's own, was killed. Returns how many were deleted.
         """
         age = max_age if isinstance(max_age, timedelta) else timedelta(seconds=max_age)
-        old = self.finished().filter(run_time__lte=timezone.now() - age)
+        over = models.Q(status__in=FINAL) | models.Q(status=Status.RUNNING, node__isnull=True)
+        old = self.filter(over, run_time__lte=timezone.now() - age)
         return int(old.delete_in_batches())
 
     async def adelete_old_job_executions(self, max_age: float | timedelta = 604_800) -> int:
@@ -125,7 +132,7 @@ class ExecutionManager(ConfiguredManager.from_queryset(ExecutionQuerySet)):  # t
         return await sync_to_async(self.delete_old_job_executions)(max_age)
 
 
-class DjangoJobExecution(models.Model):
+class DjangoJobExecution(ConfiguredModel):
     """One run of a job, from its claim to its end."""
 
     Status = Status
@@ -200,8 +207,8 @@ class DjangoJobExecution(models.Model):
 
     @property
     def lateness(self) -> float | None:
-        """Seconds from the scheduled time to the start; None before the start."""
-        if self.started_at is None:
+        """Seconds from the scheduled time to the start; None before it, and for a retry."""
+        if self.started_at is None or self.attempt > 1:
             return None
         return float((self.started_at - self.run_time).total_seconds())
 
@@ -212,13 +219,17 @@ class DjangoJobExecution(models.Model):
         coroutine within POLL_INTERVAL; a plain function in a thread cannot be stopped. `by` says
         who asked.
         """
-        runs = DjangoJobExecution.objects.using(self._database).filter(pk=self.pk)
+        runs = DjangoJobExecution.objects.using(self.database).filter(pk=self.pk)
         now = timezone.now()
         asked = {"cancel_requested_at": now, "cancelled_by": by[:255]}
         ended = {"status": Status.CANCELLED, "reason": Reason.REQUESTED, "finished_at": now}
-        changed = runs.pending().update(**asked, **ended) or runs.running().update(**asked)
+        changed = (
+            runs.pending().update(**asked, **ended)
+            or runs.running().update(**asked)
+            or runs.pending().update(**asked, **ended)  # it failed just now and is tried again
+        )
         if changed:
-            self.refresh_from_db(using=self._database)
+            self.refresh_from_db(using=self.database)
         return bool(changed)
 
     async def acancel(self, *, by: str = "") -> bool:
@@ -228,35 +239,32 @@ class DjangoJobExecution(models.Model):
     def join(self, timeout: float | None = None) -> DjangoJobExecution:
         """Wait for the end of the run, in whichever process it runs, and return this row afresh.
 
-        `timeout` is in seconds; None waits for ever. Raises RunNotFinishedError.
+        `timeout` is in seconds; None waits for ever, 0 only looks. Raises RunNotFinishedError.
         """
         for pause in self._pauses(timeout):
-            self.refresh_from_db(using=self._database)
+            time.sleep(pause)
+            self.refresh_from_db(using=self.database)
             if self.is_finished:
                 return self
-            time.sleep(pause)
         raise self._not_finished(timeout)
 
     async def ajoin(self, timeout: float | None = None) -> DjangoJobExecution:
         """See join()."""
         for pause in self._pauses(timeout):
-            await self.arefresh_from_db(using=self._database)
+            await asyncio.sleep(pause)
+            await self.arefresh_from_db(using=self.database)
             if self.is_finished:
                 return self
-            await asyncio.sleep(pause)
         raise self._not_finished(timeout)
-
-    @property
-    def _database(self) -> str:
-        return self._state.db or DjangoJobExecution.objects.db
 
     @staticmethod
     def _pauses(timeout: float | None) -> Iterator[float]:
-        """Yield how long to sleep between two looks: short at first, then half a second."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        """Yield how long to sleep before each look: not at all, shortly, then half a second."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        yield 0.0
         pause = 0.02
-        while deadline is None or time.monotonic() < deadline:
-            yield pause
+        while (left := deadline - time.monotonic()) > 0:
+            yield min(pause, left)
             pause = min(pause * 1.5, 0.5)
 
     def _not_finished(self, timeout: float | None) -> RunNotFinishedError:

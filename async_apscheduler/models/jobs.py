@@ -15,18 +15,19 @@ from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler import triggers
 from async_apscheduler.conf import get_settings
-from async_apscheduler.exceptions import InvalidJobError
+from async_apscheduler.exceptions import AsyncAPSchedulerError, InvalidJobError
 from async_apscheduler.models.changes import JobChange, record_change
-from async_apscheduler.models.executions import DjangoJobExecution, Status
+from async_apscheduler.models.executions import DjangoJobExecution, Reason, Status
 from async_apscheduler.models.fields import ExactCharField, MomentField
 from async_apscheduler.models.loading import restore_trigger, trigger_json
+from async_apscheduler.models.managers import ConfiguredModel
 from async_apscheduler.models.scheduling import JobManager, first_run_time
 
 EDITED_FIELDS = ("trigger", "status", "next_run_time", "held_run_time", "error", "version")
 """What pause(), resume() and reschedule() write."""
 
 
-class DjangoJob(models.Model):
+class DjangoJob(ConfiguredModel):
     """A job: what to call, when, and under which rules."""
 
     class Status(models.TextChoices):
@@ -95,7 +96,7 @@ class DjangoJob(models.Model):
         """Return the trigger in words, or why it cannot be read."""
         try:
             return triggers.describe_trigger(restore_trigger(self.trigger))
-        except ValueError as error:
+        except AsyncAPSchedulerError as error:
             return str(error)
 
     def pause(self, *, by: str = "") -> None:
@@ -135,13 +136,20 @@ class DjangoJob(models.Model):
         await sync_to_async(self.reschedule)(trigger, by=by, **trigger_args)
 
     def remove(self, *, by: str = "") -> None:
-        """Delete the job; its history stays. Runs that have begun go on, pending ones do not."""
-        database = self._database
+        """Delete the job; its history stays. Runs that have begun go on, pending ones do not.
+
+        Raises JobLookupError if it is gone already.
+        """
+        database = self.database
+        runs = DjangoJobExecution.objects.using(database).filter(job_id=self.pk)
         with transaction.atomic(using=database):
-            record_change(
-                database, self.pk, JobChange.Action.REMOVED, by=by, before=self._audited()
+            before = self._locked_row()._audited()
+            type(self).objects.using(database).filter(pk=self.pk).delete()
+            # A job that is added under the same id must not inherit them.
+            runs.pending().update(
+                status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=timezone.now()
             )
-            self.delete(using=database)
+            record_change(database, self.pk, JobChange.Action.REMOVED, by=by, before=before)
 
     async def aremove(self, *, by: str = "") -> None:
         """See remove()."""
@@ -153,8 +161,8 @@ class DjangoJob(models.Model):
         Returns the pending run at once. While an earlier request of this job is still pending,
         that one is returned: a thousand clicks make one run.
         """
-        runs = DjangoJobExecution.objects.using(self._database)
-        with transaction.atomic(using=self._database):
+        runs = DjangoJobExecution.objects.using(self.database)
+        with transaction.atomic(using=self.database):
             self._locked_row()
             waiting: DjangoJobExecution | None = runs.pending().filter(job_id=self.pk).first()
             if waiting is not None:
@@ -174,18 +182,21 @@ class DjangoJob(models.Model):
     @contextmanager
     def _changing(self, action: JobChange.Action, by: str) -> Iterator[None]:
         """Lock the row and take what it holds now; after the block store and audit the change."""
-        with transaction.atomic(using=self._database):
+        with transaction.atomic(using=self.database):
             fresh = self._locked_row()
-            for field in EDITED_FIELDS:
-                setattr(self, field, getattr(fresh, field))
+            self._take_over(fresh)
             before = self._audited()
-            yield
+            try:
+                yield
+            except BaseException:
+                self._take_over(fresh)
+                raise
             self.version += 1
-            self.save(using=self._database, update_fields=EDITED_FIELDS)
+            self.save(using=self.database, update_fields=EDITED_FIELDS)
             after = self._audited()
             changed = [key for key in after if after[key] != before[key]]
             record_change(
-                self._database,
+                self.database,
                 self.pk,
                 action,
                 by=by,
@@ -204,16 +215,14 @@ class DjangoJob(models.Model):
         self.status, self.error, self.held_run_time = self.Status.SCHEDULED, "", None
 
     def _locked_row(self) -> DjangoJob:
-        """Lock the row and return it as it is now.
-
-        By a write, even if it changes nothing: on SQLite a transaction that reads before it
-        writes fails with "database is locked" when another one has written in between.
-        """
-        rows = type(self).objects.using(self._database).filter(pk=self.pk)
-        if not rows.update(version=models.F("version")):
+        row: DjangoJob | None = type(self).objects.using(self.database).hold(self.pk)
+        if row is None:
             raise JobLookupError(self.pk)
-        row: DjangoJob = rows.get()
         return row
+
+    def _take_over(self, row: DjangoJob) -> None:
+        for field in EDITED_FIELDS:
+            setattr(self, field, getattr(row, field))
 
     def _audited(self) -> dict[str, Any]:
         moment: datetime | None = self.next_run_time
@@ -222,7 +231,3 @@ class DjangoJob(models.Model):
             "status": self.status,
             "next_run_time": moment.isoformat() if moment else None,
         }
-
-    @property
-    def _database(self) -> str:
-        return self._state.db or type(self).objects.db

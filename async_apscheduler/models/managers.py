@@ -28,7 +28,27 @@ class ConfiguredManager(models.Manager[Any]):
 
     use_in_migrations = False
 
+    @property
+    def db(self) -> str:
+        """Alias of the database that queries of this manager go to."""
+        return self._db or get_settings().database
+
     def get_queryset(self) -> Any:
         """Return a QuerySet on the configured database."""
-        queryset = super().get_queryset()
-        return queryset if self._db else queryset.using(get_settings().database)
+        return super().get_queryset().using(self.db)
+
+
+class ConfiguredModel(models.Model):
+    """A row that is saved where the managers look for it."""
+
+    class Meta:
+        abstract = True
+
+    def save(self, *, using: str | None = None, **options: Any) -> None:
+        """See Django; without `using` a row stays where it came from."""
+        super().save(using=using or self.database, **options)
+
+    @property
+    def database(self) -> str:
+        """Alias of the database that this row came from, or else of the configured one."""
+        return self._state.db or get_settings().database

@@ -8,7 +8,11 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler.models.fields import MomentField
-from async_apscheduler.models.managers import ConfiguredManager, ConfiguredQuerySet
+from async_apscheduler.models.managers import (
+    ConfiguredManager,
+    ConfiguredModel,
+    ConfiguredQuerySet,
+)
 
 
 class NodeQuerySet(ConfiguredQuerySet):
@@ -23,7 +27,7 @@ class NodeQuerySet(ConfiguredQuerySet):
         return self.alive().filter(heartbeat_at__lt=moment)
 
 
-class SchedulerNode(models.Model):
+class SchedulerNode(ConfiguredModel):
     """A scheduler process: who it is, since when, and when it last gave a sign of life."""
 
     class State(models.TextChoices):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.jobstores.base import ConflictingIdError
@@ -15,28 +15,25 @@ from django.utils import timezone
 
 from async_apscheduler import triggers
 from async_apscheduler.conf import get_settings
+from async_apscheduler.exceptions import InvalidTriggerError
 from async_apscheduler.models.bulk import update_each
 from async_apscheduler.models.changes import JobChange, record_change
-from async_apscheduler.models.loading import build_job, row_values
+from async_apscheduler.models.loading import build_job, check_job_id, check_numbers, row_values
 from async_apscheduler.models.managers import ConfiguredManager, ConfiguredQuerySet
 from async_apscheduler.registry import registry
+from async_apscheduler.registry._options import UNSET, given
 
 if TYPE_CHECKING:
     from async_apscheduler.models.jobs import DjangoJob
 
 
-class Unset:
-    """The type of UNSET."""
-
-    def __repr__(self) -> str:
-        return "UNSET"
-
-
-UNSET: Any = Unset()
-"""Marks an argument that was not given, where None means something."""
-
-RUN_OPTIONS = ("timeout", "max_attempts", "retry_delay", "retry_on_lost")
-"""Options of a job that APScheduler's Job has no place for."""
+RUN_OPTIONS: dict[str, Any] = {
+    "timeout": None,
+    "max_attempts": 1,
+    "retry_delay": 0.0,
+    "retry_on_lost": False,
+}
+"""Options of a job that APScheduler's Job has no place for, with their defaults."""
 
 
 def first_run_time(trigger: BaseTrigger, now: datetime) -> datetime | None:
@@ -73,6 +70,18 @@ class JobQuerySet(ConfiguredQuerySet):
     def exhausted(self) -> JobQuerySet:
         """Jobs without a fire left, kept only until their last run has ended."""
         return self.filter(status="scheduled", next_run_time__isnull=True)
+
+    def hold(self, job_id: str) -> DjangoJob | None:
+        """Lock the row until the end of the transaction; return it as it is now, or None.
+
+        By a write, even if it changes nothing: on SQLite a transaction that reads before it
+        writes fails with "database is locked" when another one has written in between.
+        """
+        rows = self.filter(pk=job_id)
+        if not rows.update(version=models.F("version")):
+            return None
+        row: DjangoJob | None = rows.select_for_update().first()
+        return row
 
     def advance(self, moments: Mapping[str, datetime]) -> None:
         """Write the next run time of each job, in a few statements."""
@@ -128,11 +137,11 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
         executor: str = UNSET,
         coalesce: bool = UNSET,
         max_instances: int = UNSET,
-        misfire_grace_time: int | None = UNSET,
+        misfire_grace_time: float | timedelta | None = UNSET,
         next_run_time: datetime | None = UNSET,
-        timeout: float | None = UNSET,
+        timeout: float | timedelta | None = UNSET,
         max_attempts: int = UNSET,
-        retry_delay: float = UNSET,
+        retry_delay: float | timedelta = UNSET,
         retry_on_lost: bool = UNSET,
         replace_existing: bool = False,
         by: str = "",
@@ -143,7 +152,8 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
         `func` is a module-level function or a reference "app.jobs:name" inside ALLOWED_MODULES.
         `trigger` is a trigger or the alias of one (date, interval, cron, crontab, ...), whose
         arguments are the remaining keywords; without one the job runs once, at once. `expression`
-        is the line of a crontab. Options not given come from ``@job`` and then from JOB_DEFAULTS.
+        is the line of a crontab. Options not given come from ``@job`` and then from JOB_DEFAULTS;
+        `misfire_grace_time`, `timeout` and `retry_delay` are seconds or a timedelta.
         `next_run_time=None` adds the job paused. With `replace_existing` a job of the same id
         takes the new state, but stays paused if it was, and keeps its next run time while its
         trigger is the same. `by` goes into the audit trail.
@@ -154,27 +164,40 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
             trigger_args["expression"] = expression
         settings = get_settings()
         created = triggers.create_trigger(trigger, trigger_args, timezone=settings.time_zone)
-        options = {
-            "executor": executor,
-            "coalesce": coalesce,
-            "max_instances": max_instances,
-            "misfire_grace_time": misfire_grace_time,
-            "name": name if name is not None else UNSET,
-            "timeout": timeout,
-            "max_attempts": max_attempts,
-            "retry_delay": retry_delay,
-            "retry_on_lost": retry_on_lost,
-        }
+        options = given(
+            {
+                "executor": executor,
+                "coalesce": coalesce,
+                "max_instances": max_instances,
+                "misfire_grace_time": misfire_grace_time,
+                "name": UNSET if name is None else name,
+                "timeout": timeout,
+                "max_attempts": max_attempts,
+                "retry_delay": retry_delay,
+                "retry_on_lost": retry_on_lost,
+            }
+        )
         values = job_values(
             func,
             created,
-            id=id if id is not None else uuid.uuid4().hex,
+            id=uuid.uuid4().hex if id is None else id,
             args=args,
             kwargs=kwargs,
             next_run_time=next_run_time,
-            **{key: value for key, value in options.items() if value is not UNSET},
+            **options,
         )
-        return self._store(values, replace_existing, keep_time=next_run_time is UNSET, by=by)
+        if next_run_time is UNSET and values["next_run_time"] is None:
+            raise InvalidTriggerError(
+                f"The trigger {created} has no fire left, so the job would never run. Give it a "
+                "later end."
+            )
+        return self._store(
+            values,
+            replace_existing,
+            keep_time=next_run_time is UNSET,
+            exact_start=trigger_args.get("start_date") is not None,
+            by=by,
+        )
 
     async def aschedule(
         self,
@@ -187,66 +210,88 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
         return await sync_to_async(self.schedule)(func, trigger, *expression, **options)
 
     def _store(
-        self, values: dict[str, Any], replace_existing: bool, *, keep_time: bool, by: str
+        self, values: dict[str, Any], replace_existing: bool, *, by: str, **keeping: bool
     ) -> DjangoJob:
-        job_id = values["id"]
-        database = self.db
-        with transaction.atomic(using=database):
+        rows = self.using(self.db)
+        with transaction.atomic(using=self.db):
+            if replace_existing and (row := rows.hold(values["id"])) is not None:
+                return self._replace(row, values, by=by, **keeping)
             try:
-                with transaction.atomic(using=database):
-                    row: DjangoJob = self.using(database).create(**values)
-            except IntegrityError:
-                if not replace_existing:
-                    raise ConflictingIdError(job_id) from None
-                return self._replace(values, keep_time=keep_time, by=by)
-            record_change(
-                database, job_id, JobChange.Action.ADDED, by=by, after={"trigger": row.trigger}
-            )
-            return row
+                return self._insert(values, by=by)
+            except ConflictingIdError:
+                # With `replace_existing` somebody has added it a moment ago.
+                if not replace_existing or (row := rows.hold(values["id"])) is None:
+                    raise
+                return self._replace(row, values, by=by, **keeping)
 
-    def _replace(self, values: dict[str, Any], *, keep_time: bool, by: str) -> DjangoJob:
-        row: DjangoJob = self.using(self.db).select_for_update().get(pk=values["id"])
+    def _insert(self, values: dict[str, Any], *, by: str) -> DjangoJob:
+        rows = self.using(self.db)
+        try:
+            with transaction.atomic(using=self.db):
+                row: DjangoJob = rows.create(**values)
+        except IntegrityError:
+            if not rows.filter(pk=values["id"]).exists():
+                raise
+            raise ConflictingIdError(values["id"]) from None
+        added = {"trigger": row.trigger}
+        record_change(self.db, row.pk, JobChange.Action.ADDED, by=by, after=added)
+        return row
+
+    def _replace(
+        self,
+        row: DjangoJob,
+        values: dict[str, Any],
+        *,
+        keep_time: bool,
+        exact_start: bool,
+        by: str,
+    ) -> DjangoJob:
         before = {"func": row.func, "trigger": row.trigger}
         if keep_time:
-            keep_schedule(row, values)
+            keep_schedule(row, values, exact_start=exact_start)
         for field, value in values.items():
             setattr(row, field, value)
         row.version += 1
         row.error, row.held_run_time = "", None
         row.save(using=self.db)
-        record_change(
-            self.db,
-            row.pk,
-            JobChange.Action.CHANGED,
-            by=by,
-            before=before,
-            after={"func": row.func, "trigger": row.trigger},
-        )
+        after = {"func": row.func, "trigger": row.trigger}
+        record_change(self.db, row.pk, JobChange.Action.CHANGED, by=by, before=before, after=after)
         return row
 
 
-def keep_schedule(row: DjangoJob, values: dict[str, Any]) -> None:
-    """Let a replaced job keep its pause, and its next run time while the trigger is the same."""
-    if row.status == "paused":
+def keep_schedule(row: DjangoJob, values: dict[str, Any], *, exact_start: bool = False) -> None:
+    """Let a replaced job keep its pause, and its next run time while the trigger is the same.
+
+    With `exact_start` another start makes another trigger; see triggers_agree().
+    """
+    pending = row.held_run_time if row.status == "quarantined" else row.next_run_time
+    was_paused = row.status == "paused" or (row.status == "quarantined" and pending is None)
+    if was_paused:
         values["next_run_time"], values["status"] = None, "paused"
-    elif triggers_agree(row.trigger, values["trigger"]):
-        pending = row.next_run_time if row.status == "scheduled" else row.held_run_time
+    elif triggers_agree(row.trigger, values["trigger"], exact_start=exact_start):
         values["trigger"] = row.trigger
         if pending is not None:
             values["next_run_time"] = pending
 
 
-def triggers_agree(old: Any, new: Any) -> bool:
+def triggers_agree(old: Any, new: Any, *, exact_start: bool = False) -> bool:
     """Return True if two triggers, as JSON, say the same.
 
-    The start of an interval that was not given is the moment of its construction, which differs
-    at each start of the program; it does not count.
+    The start of an interval that was not given is the moment or the day of its construction,
+    which differs at each start of the program; it does not count, unless with `exact_start`.
     """
-    if not isinstance(old, dict) or not isinstance(new, dict):
-        return bool(old == new)
-    if old.get("type") == new.get("type") == "interval":
-        old, new = ({k: v for k, v in t.items() if k != "start_date"} for t in (old, new))
-    return bool(old == new)
+    return bool(old == new or (not exact_start and _without_start(old) == _without_start(new)))
+
+
+def _without_start(trigger: Any) -> Any:
+    if not isinstance(trigger, dict):
+        return trigger
+    parts = trigger.get("triggers")
+    if isinstance(parts, list):
+        return {**trigger, "triggers": [_without_start(part) for part in parts]}
+    if trigger.get("type") in ("interval", "calendarinterval"):
+        return {key: value for key, value in trigger.items() if key != "start_date"}
+    return trigger
 
 
 def job_values(
@@ -260,10 +305,11 @@ def job_values(
     **given: Any,
 ) -> dict[str, Any]:
     """Return all columns of a new job; options not given come from @job and JOB_DEFAULTS."""
+    check_job_id(id)
     settings = get_settings()
-    now = timezone.now()
-    first = first_run_time(trigger, now)
+    first = first_run_time(trigger, timezone.now())
     options = {
+        **RUN_OPTIONS,
         "coalesce": settings.job_defaults.coalesce,
         "max_instances": settings.job_defaults.max_instances,
         "misfire_grace_time": settings.job_defaults.misfire_grace_time,
@@ -271,7 +317,8 @@ def job_values(
         **registry.options_of(func),
         **given,
     }
-    run_options = {key: options.pop(key) for key in RUN_OPTIONS if key in options}
+    run_options = {key: options.pop(key) for key in RUN_OPTIONS}
+    check_numbers(id, run_options)
     job = build_job(
         func,
         trigger,

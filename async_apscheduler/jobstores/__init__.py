@@ -1,0 +1,14 @@
+"""Job stores for any APScheduler scheduler: APScheduler's contract on Django's ORM.
+
+Under DjangoScheduler the store only keeps jobs; claiming and recording are the scheduler's own.
+Under APScheduler's own schedulers (Background, Blocking and the others) the runs are recorded
+through the scheduler's events.
+"""
+
+from __future__ import annotations
+
+from async_apscheduler.jobstores._django import RELEASE_INTERVAL, DjangoJobStore
+from async_apscheduler.jobstores._memory import DjangoMemoryJobStore
+from async_apscheduler.jobstores._recording import MAX_TEXT
+
+__all__ = ["MAX_TEXT", "RELEASE_INTERVAL", "DjangoJobStore", "DjangoMemoryJobStore"]
