@@ -1,0 +1,1 @@
+"""The benchmarks: ours and what users would pick instead, measured side by side in one run."""

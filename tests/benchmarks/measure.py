@@ -1,0 +1,63 @@
+"""One measurement in a process of its own: prints one JSON line.
+
+    python -m tests.benchmarks.measure w1 ours coroutines '{"jobs": 1000}'
+
+runs in the environment of the side, on the server that TEST_DATABASE names (default: SQLite); the
+runner sets that and the other variables of tests/databases.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+from importlib import import_module
+from importlib.metadata import version
+from typing import cast
+
+from tests.benchmarks.project import NotDurableError, describe_database, set_up
+from tests.benchmarks.sides import SIDES, Side
+from tests.databases import Vendor
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tests.benchmarks.measure")
+    parser.add_argument("workload")
+    parser.add_argument("side", choices=SIDES)
+    parser.add_argument("variant")
+    parser.add_argument("scale", type=json.loads, help="keyword arguments of measure(), as JSON")
+    parser.add_argument("--durability", choices=("full", "normal"), default="full")
+    options = parser.parse_args()
+    side = SIDES[options.side]
+    os.environ.setdefault("TEST_RUN_ID", "benchmark_by_hand")
+    vendor = cast(Vendor, os.environ.get("TEST_DATABASE", "sqlite"))
+    try:
+        set_up(side, vendor, options.durability)
+    except NotDurableError as error:
+        sys.exit(str(error))
+    # Imported late: its models need the settings.
+    module = import_module(f"tests.benchmarks.{options.workload}.{side.module}")
+    numbers = module.measure(options.variant, **options.scale)
+    result = {
+        "numbers": {**numbers, "peak_rss": _peak_rss()},
+        "database": describe_database(),
+        "versions": _versions(side),
+    }
+    print(json.dumps(result), flush=True)
+
+
+def _peak_rss() -> float:
+    """Return the most memory that this process has held, in megabytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _versions(side: Side) -> str:
+    names = ("Django", *side.packages)
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+if __name__ == "__main__":
+    main()

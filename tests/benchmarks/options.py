@@ -1,0 +1,102 @@
+"""The command line, read by the entry script and again by the runner behind it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from tests.benchmarks.sides import OURS, SIDES
+from tests.benchmarks.workload import Workload, known_workloads
+from tests.databases import VENDORS, Vendor
+
+ROUNDS = 3
+Name = TypeVar("Name", bound=str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What was asked for."""
+
+    workloads: dict[str, Workload]
+    databases: list[Vendor]
+    named: bool
+    """True if the databases were named: one that is not reachable is then a failure."""
+
+    rounds: int
+    quick: bool
+    ours_only: bool
+    output: Path | None
+
+    @property
+    def sides(self) -> list[str]:
+        """Names of the sides to measure."""
+        if self.ours_only:
+            return [OURS]
+        taking_part = set().union(*(workload.sides for workload in self.workloads.values()))
+        # The runner lives in our environment, whoever takes part.
+        return [name for name in SIDES if name in taking_part | {OURS}]
+
+
+def parse_options() -> Options:
+    """Read sys.argv; print what is wrong with it and exit, if anything is."""
+    known = known_workloads()
+    parser = argparse.ArgumentParser(
+        prog="tests/benchmarks/run",
+        description="Measure ours and its peers side by side on every database found here.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small workloads and one round: less than a minute"
+    )
+    parser.add_argument(
+        "--databases",
+        type=lambda text: _chosen(text, VENDORS),
+        metavar="NAME,NAME",
+        help=f"only these of {', '.join(VENDORS)}; one that is not reachable is then a failure",
+    )
+    parser.add_argument(
+        "--workloads",
+        type=lambda text: _chosen(text, tuple(known)),
+        default=list(known),
+        metavar="NAME,NAME",
+        help=f"only these of {', '.join(known)}",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=_positive,
+        metavar="N",
+        help=f"how often everything is measured (default: {ROUNDS}, with --quick 1)",
+    )
+    parser.add_argument(
+        "--ours-only",
+        action="store_true",
+        help="no peers, and no environments: use the interpreter that runs this",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="also append each measurement, a JSON line"
+    )
+    given = parser.parse_args()
+    return Options(
+        workloads={name: known[name] for name in given.workloads},
+        databases=given.databases or list(VENDORS),
+        named=given.databases is not None,
+        rounds=given.rounds or (1 if given.quick else ROUNDS),
+        quick=given.quick,
+        ours_only=given.ours_only,
+        output=given.output,
+    )
+
+
+def _chosen(text: str, known: tuple[Name, ...]) -> list[Name]:
+    chosen = text.split(",")
+    if unknown := set(chosen) - set(known):
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+    return [name for name in known if name in chosen]
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)

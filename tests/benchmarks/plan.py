@@ -1,0 +1,88 @@
+"""What is measured in which order: rounds, places, workloads, contenders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.benchmarks.options import Options
+from tests.benchmarks.sides import OURS, Durability
+from tests.benchmarks.workload import Contender, Workload
+from tests.databases import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A database at a durability."""
+
+    database: Database
+    durability: Durability
+
+    def __str__(self) -> str:
+        suffix = "" if self.durability == "full" else f", {self.durability}"
+        return f"{self.database.vendor}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Measurements that are compared with each other: a workload at a scale."""
+
+    name: str
+    workload: Workload
+    scale: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.workload.title.format(**self.scale)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measurement to be made."""
+
+    round: int
+    """From 0."""
+
+    table: int
+    """Index of its table."""
+
+    place: Place
+    contender: Contender
+
+
+def tables(options: Options) -> list[Table]:
+    """Return the tables that will be printed."""
+    return [
+        Table(name, workload, scale)
+        for name, workload in options.workloads.items()
+        for scale in (workload.quick_scales if options.quick else workload.scales)
+    ]
+
+
+def places(database: Database, *, quick: bool) -> list[Place]:
+    """Return in which ways a database is used."""
+    if database.vendor == "sqlite" and not quick:
+        return [Place(database, "full"), Place(database, "normal")]
+    return [Place(database, "full")]
+
+
+def contenders(table: Table, options: Options) -> list[Contender]:
+    """Return who takes part."""
+    everybody = table.workload.contenders
+    return [c for c in everybody if c.side == OURS or not options.ours_only]
+
+
+def measurements(
+    options: Options, planned: Sequence[Table], where: Sequence[Place]
+) -> Iterator[Measurement]:
+    """Yield all measurements, in their order.
+
+    Rounds are outermost and the contenders of a table follow each other directly, so that whatever
+    slows the machine down for some minutes slows all of them down; every other round goes
+    backwards, so that nobody is always the first.
+    """
+    for number in range(options.rounds):
+        for place in where:
+            for index, table in enumerate(planned):
+                order = contenders(table, options)
+                for contender in order if number % 2 == 0 else reversed(order):
+                    yield Measurement(number, index, place, contender)

@@ -1,0 +1,118 @@
+"""The Django project that a side is measured in: its settings, an empty database, its tables."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as version_of
+from typing import Any, cast
+
+import django
+from django.conf import settings
+from django.db import connection
+
+from tests.benchmarks.sides import Durability, Side
+from tests.databases import Vendor, django_database
+
+
+class NotDurableError(Exception):
+    """The database would not keep what it has committed; the text says what to change."""
+
+
+def set_up(side: Side, vendor: Vendor, durability: Durability) -> None:
+    """Configure Django for the side and give it an empty, migrated database.
+
+    Raises NotDurableError for a server that trades safety for speed.
+    """
+    if vendor == "mariadb":
+        _choose_mysql_driver()
+    database = django_database(vendor, "default")
+    if vendor == "sqlite":
+        database["OPTIONS"] = dict(side.sqlite[durability])
+    settings.configure(
+        DATABASES={"default": database},
+        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", *side.apps],
+        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+        SECRET_KEY="only for benchmarks",
+        USE_TZ=True,
+        TIME_ZONE="UTC",
+        **side.settings,
+    )
+    django.setup()
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    _check_durability()
+
+
+def describe_database() -> str:
+    """Return the database's version and what its durability rests on, as this session sees it."""
+    if connection.vendor == "sqlite":
+        version = _ask("SELECT sqlite_version()")
+        synchronous = ("OFF", "NORMAL", "FULL", "EXTRA")[int(_ask("PRAGMA synchronous"))]
+        mode = connection.settings_dict["OPTIONS"].get("transaction_mode")
+        return (
+            f"SQLite {version}, journal_mode={_ask('PRAGMA journal_mode')}, "
+            f"synchronous={synchronous}{f', transaction_mode={mode}' if mode else ''}"
+        )
+    names = [name for name, _ in _DURABLE[connection.vendor]]
+    values = ", ".join(f"{name}={_ask(_question(name))}" for name in names)
+    version = _ask(_question("server_version" if _is_postgresql() else "version"))
+    label = "PostgreSQL" if _is_postgresql() else "MariaDB/MySQL"
+    return f"{label} {version.split()[0]}, {values}, {_driver()}"
+
+
+def settle() -> None:
+    """After rows were inserted: let the server know what is in its tables, as it soon would."""
+    with connection.cursor() as cursor:
+        if _is_postgresql():
+            cursor.execute("VACUUM ANALYZE")
+        elif connection.vendor == "mysql":
+            for table in connection.introspection.table_names(cursor):
+                cursor.execute(f"ANALYZE TABLE {connection.ops.quote_name(table)}")
+                cursor.fetchall()
+
+
+_DURABLE: dict[str, list[tuple[str, str]]] = {
+    "sqlite": [],
+    "postgresql": [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")],
+    "mysql": [("innodb_flush_log_at_trx_commit", "1"), ("innodb_doublewrite", "1")],
+}
+"""Settings of the servers with the values that full durability takes."""
+
+_DRIVERS = {"psycopg": "psycopg", "MySQLdb": "mysqlclient", "pymysql": "PyMySQL"}
+"""Distributions by the module that Django uses."""
+
+
+def _check_durability() -> None:
+    for name, safe in _DURABLE[connection.vendor]:
+        if (value := _ask(_question(name))) != safe:
+            raise NotDurableError(
+                f"{name} is {value!r} on this server, so its speed says nothing about one that "
+                f"keeps what it commits. Set it to {safe!r} for the benchmark."
+            )
+
+
+def _choose_mysql_driver() -> None:
+    """Take mysqlclient if it was installed, which needs a compiler, and PyMySQL otherwise."""
+    try:
+        import MySQLdb  # type: ignore[import-untyped]  # noqa: F401  # is it there?
+    except ImportError:
+        import pymysql
+
+        pymysql.install_as_MySQLdb()
+
+
+def _driver() -> str:
+    package = _DRIVERS[cast(Any, connection).Database.__name__]
+    return f"{package} {version_of(package)}"
+
+
+def _is_postgresql() -> bool:
+    return connection.vendor == "postgresql"
+
+
+def _question(name: str) -> str:
+    return f"SHOW {name}" if _is_postgresql() else f"SELECT @@{name}"
+
+
+def _ask(question: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        return str(cursor.fetchone()[0])
