@@ -12,11 +12,19 @@ from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
 from async_apscheduler import signals
-from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
+from async_apscheduler.models import (
+    DjangoJob,
+    DjangoJobExecution,
+    JobChange,
+    Reason,
+    SchedulerNode,
+    Status,
+)
 from tests.integration.conftest import Start, finished_run, runs_of
 from tests.outage import database_away
 from tests.support import await_until, committed_data
 from tests.testapp import work
+from tests.testapp.triggers import Broken, Stuck
 
 pytestmark = committed_data
 
@@ -160,6 +168,39 @@ async def test_no_row_can_stop_the_pass(start: Start, spoil: dict[str, Any]) -> 
     assert row.status == DjangoJob.Status.QUARANTINED
     assert row.error
     assert work.seen == ["good"]
+
+
+@pytest.mark.parametrize("trigger", [Broken, Stuck])
+async def test_a_trigger_that_misbehaves_is_set_aside(start: Start, trigger: type) -> None:
+    """A trigger that raises, or never moves on, costs its own job and no other."""
+    await DjangoJob.objects.aschedule(work.mark, args=["spoilt"], id="spoilt")
+    state: dict[str, Any] = {"type": f"{trigger.__module__}:{trigger.__name__}", "state": {}}
+    await DjangoJob.objects.filter(pk="spoilt").aupdate(trigger=state)
+
+    await start()
+    await DjangoJob.objects.aschedule(work.mark, args=["good"], id="good")
+    await finished_run("good")
+
+    row = await DjangoJob.objects.aget(pk="spoilt")
+    assert (row.status, work.seen) == (DjangoJob.Status.QUARANTINED, ["good"])
+
+
+async def test_a_scheduler_works_on_another_database(start: Start, settings: Any) -> None:
+    """With DATABASE set, jobs, runs and nodes are there, and nothing is in the default one."""
+    settings.ASYNC_APSCHEDULER = {"DATABASE": "other"}
+    scheduler = await start()
+
+    await scheduler.aadd_job(work.mark, args=["elsewhere"], id="elsewhere")
+    job = await DjangoJob.objects.aschedule(work.mark, "interval", hours=1, id="hourly")
+    run = await (await job.arun()).ajoin(timeout=10)
+    await job.apause()
+    await scheduler.ashutdown()
+
+    assert (run.status, run._state.db) == (Status.SUCCEEDED, "other")
+    assert (await finished_run("elsewhere")).status == Status.SUCCEEDED
+    for model in (DjangoJob, DjangoJobExecution, SchedulerNode, JobChange):
+        assert not await model.objects.using("default").aexists()
+        assert await model.objects.using("other").aexists()
 
 
 async def test_old_history_is_pruned_by_age_and_by_number(start: Start, settings: Any) -> None:
