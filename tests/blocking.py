@@ -29,6 +29,8 @@ MAY_BLOCK_IN = [
 
 NOT_WORTH_SHOWING = ("/blockbuster/", "/asyncio/", "/_pytest/", "/pluggy/", "/pytest_asyncio/")
 FRAMES_SHOWN = 5
+MOST_CAUGHT = 10
+"""More than these tell nothing new, and a loop that spins would fill the memory with them."""
 
 
 @contextmanager
@@ -39,7 +41,8 @@ def watched_loops() -> Iterator[list[str]]:
     class RecordedBlockingError(BlockingError):
         def __init__(self, function: str) -> None:
             super().__init__(function)
-            caught.append(f"{function} called at\n{_place_of_call()}")
+            if len(caught) < MOST_CAUGHT:
+                caught.append(f"{function} called at\n{_place_of_call()}")
 
     watch = BlockBuster()
     for function in watch.functions.values():
