@@ -22,6 +22,7 @@ from django.db import (
     close_old_connections,
     connections,
 )
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -31,6 +32,20 @@ QueryWrapper = Callable[..., Any]
 
 CONNECTION_ERRORS = (OperationalError, InterfaceError, InternalError)
 """What a database raises when it is away, restarted, locked or out of space."""
+
+
+MYSQL_DEADLOCK = 1213
+POSTGRESQL_DEADLOCK = "40P01"
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Return True if the database ended a transaction because it and another waited in a circle.
+
+    That happens to correct programs, too; the transaction is to be done over.
+    """
+    cause = error.__cause__
+    code = error.args[0] if error.args else None
+    return code == MYSQL_DEADLOCK or getattr(cause, "sqlstate", None) == POSTGRESQL_DEADLOCK
 
 
 async def in_database_thread(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -85,7 +100,7 @@ def retrying_once(database: str, func: Callable[P, T], *args: P.args, **kwargs: 
     except CONNECTION_ERRORS:
         # An atomic block that ends on a dead connection has replaced it already.
         is_replaced = before is not None and connection.connection is not before
-        if connection.in_atomic_block or (connection.is_usable() and not is_replaced):
+        if connection.in_atomic_block or (_is_alive(connection) and not is_replaced):
             raise
         discard_connection(database)
         return func(*args, **kwargs)
@@ -228,9 +243,14 @@ def _replace_broken_connections() -> None:
     """Close connections that are dead, and no others: another run may be using them."""
     for connection in connections.all(initialized_only=True):
         if connection.errors_occurred and not connection.in_atomic_block:
-            if not connection.is_usable():
+            if not _is_alive(connection):
                 connection.close()
             connection.errors_occurred = False
+
+
+def _is_alive(connection: BaseDatabaseWrapper) -> bool:
+    # Django's backend for MySQL cannot be asked before there is a connection.
+    return connection.connection is not None and connection.is_usable()
 
 
 def _prepare_thread(wrapper: QueryWrapper | None) -> None:

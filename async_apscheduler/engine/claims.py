@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Count, Exists, F, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from async_apscheduler import codec
+from async_apscheduler._database import is_deadlock
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Batch, Claimed, keys_by_fire
 from async_apscheduler.engine.nodes import Node
@@ -23,6 +24,9 @@ from async_apscheduler.engine.runs import LoadedJob, Run
 from async_apscheduler.exceptions import NodeEvictedError, UnreadableJobError
 from async_apscheduler.jobstores import MAX_TEXT, DjangoJobStore
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNode
+
+MAX_ATTEMPTS = 3
+"""How often a claim is done over at once, before it is left to the next pass."""
 
 MAX_CACHED_JOBS = 100_000
 """Decoded jobs that are kept; beyond that the cache starts afresh."""
@@ -83,12 +87,18 @@ class Claims:
         `active` is how many runs this node has going on. Raises NodeEvictedError.
         """
         executors = list(executors)
-        try:
-            return self._attempt(now, executors, room, active, careful=False)
-        except IntegrityError:
-            # A row for one of these (job, run_time) exists, for example because a one-off job was
-            # added again under its old id and time: that run has been, and is not repeated.
-            return self._attempt(now, executors, room, active, careful=True)
+        careful = False
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                return self._attempt(now, executors, room, active, careful=careful)
+            except IntegrityError:
+                # A row for one of these (job, run_time) exists, for example because a one-off job
+                # was added again under its old id and time: that run has been; no second one.
+                careful = True
+            except OperationalError as error:
+                if not is_deadlock(error):
+                    raise
+        return self._attempt(now, executors, room, active, careful=careful)
 
     def _attempt(
         self, now: datetime, executors: list[str], room: int, active: int, *, careful: bool
