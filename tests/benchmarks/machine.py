@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
 
 FSYNCS = 100
 TOO_FAST = 2e-5
@@ -21,6 +24,16 @@ def describe_machine() -> str:
         f"{os.cpu_count()} x {_processor()}, {memory:.0f} GiB, "
         f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
     )
+
+
+def describe_revision() -> str:
+    """Return which state of this repository is measured; `dirty` is one with uncommitted edits."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, cwd=HERE, text=True, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository
+        return "unknown"
+    return done.stdout.strip()
 
 
 def describe_load() -> str:

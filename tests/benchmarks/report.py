@@ -37,7 +37,7 @@ def describe_table(table: Table, index: int, outcomes: Sequence[Outcome], rounds
     for place in _in_order(outcome.measurement.place for outcome in mine):
         there = [outcome for outcome in mine if outcome.measurement.place == place]
         for contender in _in_order(outcome.measurement.contender for outcome in there):
-            rows.append(_row(place, contender, there, columns))
+            rows.append(_row(place, contender, there, columns, rounds))
     title = f"### {table} (median of {rounds} [lowest..highest])" if rounds > 1 else f"### {table}"
     return f"{title}\n\n{_markdown(rows)}"
 
@@ -69,7 +69,11 @@ def describe_problems(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _row(
-    place: Place, contender: Contender, there: Sequence[Outcome], columns: Sequence[Column]
+    place: Place,
+    contender: Contender,
+    there: Sequence[Outcome],
+    columns: Sequence[Column],
+    rounds: int,
 ) -> list[str]:
     measured = [o for o in there if o.measurement.contender == contender and o.numbers]
     first, *others = (
@@ -77,7 +81,9 @@ def _row(
         for column in columns
     )
     ratio = _spread(_ratios(measured, there, columns[0].key), 1)
-    return [str(place), str(contender), first, ratio, *others]
+    # A median of fewer rounds than the title says must not pass for one of all.
+    made = "" if len(measured) == rounds else f" ({len(measured)} of {rounds})"
+    return [str(place), f"{contender}{made}", first, ratio, *others]
 
 
 def _ratios(mine: Sequence[Outcome], there: Sequence[Outcome], key: str) -> list[float]:

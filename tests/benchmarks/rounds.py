@@ -12,7 +12,12 @@ import sys
 import tempfile
 from contextlib import ExitStack
 
-from tests.benchmarks.machine import describe_disk, describe_load, describe_machine
+from tests.benchmarks.machine import (
+    describe_disk,
+    describe_load,
+    describe_machine,
+    describe_revision,
+)
 from tests.benchmarks.making import make
 from tests.benchmarks.options import Options, parse_options
 from tests.benchmarks.plan import Place, measurements, places, tables
@@ -35,7 +40,12 @@ def main() -> int:
         directory = tempfile.TemporaryDirectory(prefix="async_apscheduler_")
         os.environ["TEST_DIRECTORY"] = stack.enter_context(directory)
         where, missing = _open_databases(options, stack)
-        machine = [describe_machine(), describe_disk(), f"load at the start: {describe_load()}"]
+        circumstances = [
+            describe_machine(),
+            describe_disk(),
+            f"load at the start: {describe_load()}",
+            f"revision of ours at the start: {describe_revision()}",
+        ]
         outcomes = [
             make(measurement, planned[measurement.table], options)
             for measurement in measurements(options, planned, where)
@@ -43,7 +53,8 @@ def main() -> int:
     for index, table in enumerate(planned if outcomes else ()):
         print(f"\n{describe_table(table, index, outcomes, options.rounds)}")
     print()
-    for line in [*machine, *describe_settings(outcomes), *missing, *describe_problems(outcomes)]:
+    found = [*describe_settings(outcomes), *missing, *describe_problems(outcomes)]
+    for line in [*circumstances, *found]:
         print(f"- {line}")
     is_incomplete = any(o.problem for o in outcomes) or (options.named and missing)
     return 1 if is_incomplete or not outcomes else 0
