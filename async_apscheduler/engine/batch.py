@@ -13,6 +13,8 @@ from async_apscheduler.engine.runs import LoadedJob, Run, Skipped
 from async_apscheduler.exceptions import UnreadableJobError
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
 
+NEW_ROW = {"reason": "", "fires": 1, "started_at": None, "finished_at": None}
+"""The columns of a new row that only some rows need; all must name the same."""
 
 NOT_YET_ENDED = {
     "available_at": None,
@@ -52,7 +54,7 @@ class Batch:
         self._alias = alias
         self._careful = careful
         self._taken: list[Run] = []
-        self._new: list[tuple[DjangoJobExecution, Run | None]] = []
+        self._new: list[tuple[dict[str, Any], Run | None]] = []
         self._next: dict[str, datetime] = {}
         self._exhausted: list[str] = []
 
@@ -114,38 +116,28 @@ class Batch:
                 status=Status.CANCELLED, reason=Reason.UNREADABLE, finished_at=self.now
             )
         if self._new:
-            runs.bulk_create([row for row, _ in self._new])
-            for row, run in self._new:
+            keys = runs.all().add_claimed(self._node.id, [row for row, _ in self._new])
+            for _, run in self._new:
                 if run is not None:
-                    run.context.id = row.pk
-            self._find_keys()
-
-    def _find_keys(self) -> None:
-        """Ask for the new rows' keys where the database does not return them (MySQL)."""
-        without = [run for _, run in self._new if run is not None and run.context.id is None]
-        if not without:
-            return
-        rows = DjangoJobExecution.objects.running().on_node(self._node.id)
-        rows = rows.filter(job_id__in=[run.job.id for run in without])
-        keys = keys_by_fire(rows)
-        for run in without:
-            run.context.id = keys[run.job.id, run.run_time]
+                    run.context.id = keys[run.job.id, run.run_time]
 
     def _leave_out_known(self) -> None:
         """Drop what has a row already: that fire has been dealt with."""
-        job_ids = {row.job_id for row, _ in self._new}
-        earliest = min((row.run_time for row, _ in self._new), default=self.now)
+        job_ids = {row["job_id"] for row, _ in self._new}
+        earliest = min((row["run_time"] for row, _ in self._new), default=self.now)
         rows = DjangoJobExecution.objects.filter(job_id__in=job_ids, run_time__gte=earliest)
-        known = set(rows.values_list("job_id", "run_time"))
-        dropped = {id(run) for row, run in self._new if (row.job_id, row.run_time) in known}
-        self._new = [
-            (row, run) for row, run in self._new if (row.job_id, row.run_time) not in known
+        known = rows.keys_by_fire()
+        new = [
+            (row, run) for row, run in self._new if (row["job_id"], row["run_time"]) not in known
         ]
+        kept = {id(run) for _, run in new}
+        dropped = {id(run) for _, run in self._new} - kept
         self.claimed.runs = [run for run in self.claimed.runs if id(run) not in dropped]
+        self._new = new
 
     def _add_row(self, job_id: str, run_time: datetime, run: Run | None, **fields: Any) -> None:
         node_id = self._node.id if run is not None else None
-        row = DjangoJobExecution(job_id=job_id, run_time=run_time, node_id=node_id, **fields)
+        row = {**NEW_ROW, "job_id": job_id, "run_time": run_time, "node_id": node_id, **fields}
         self._new.append((row, run))
 
     def _run(
@@ -161,8 +153,3 @@ class Batch:
             node_id=self._node.id,
             started_at=self.now,
         )
-
-
-def keys_by_fire(runs: Any) -> dict[tuple[str, datetime], int]:
-    """Return the primary keys of runs by job id and scheduled time."""
-    return {(job_id, at): pk for pk, job_id, at in runs.values_list("pk", "job_id", "run_time")}

@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from async_apscheduler import codec
 from async_apscheduler._database import is_deadlock
 from async_apscheduler.conf import get_settings
-from async_apscheduler.engine.batch import Batch, Claimed, keys_by_fire
+from async_apscheduler.engine.batch import Batch, Claimed
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.plans import plan_fires
 from async_apscheduler.engine.runs import LoadedJob, Run
@@ -123,7 +123,7 @@ class Claims:
         if not self._doubtful:
             return []
         runs = DjangoJobExecution.objects.running().on_node(self._node.id)
-        found = keys_by_fire(runs.filter(job_id__in=[run.job.id for run in self._doubtful]))
+        found = runs.filter(job_id__in=[run.job.id for run in self._doubtful]).keys_by_fire()
         confirmed = []
         for run in self._doubtful:
             run.context.id = found.get((run.job.id, run.run_time))
@@ -147,7 +147,9 @@ class Claims:
             .filter(job__environment=environment, job__executor__in=executors)
             .annotate(active=Coalesce(Subquery(active), Value(0)))
             .filter(active__lt=F("job__max_instances"))
-            .order_by("pk")
+            # Oldest first. Not by the bare key: its index would tempt a database to walk through
+            # the whole history in that order until it has met enough pending runs.
+            .order_by(F("pk") + 0)
             .locked()
             .values_list("pk", "job_id", "job__version", "run_time", "attempt", "active")[:room]
         )

@@ -38,6 +38,8 @@ class Pass:
         self._expected_at: datetime | None = None
         self.runs_wait = False
         """True if at the last look there were pending runs, perhaps for others of their job."""
+        self.lacks_room = False
+        """True if there is due work that this node had no room for at the last look."""
 
     def work(self, now: datetime, executors: list[str], *, active: int, room: int) -> PassResult:
         """Take due work for up to `room` more runs; `active` is how many this node has going on.
@@ -54,7 +56,8 @@ class Pass:
         if outlook.cancel_requested:
             result.cancel = self._claims.runs_to_cancel()
         self._expected_at, self.runs_wait = outlook.next_run_time, outlook.runs_wait
-        if room > 0:
+        self.lacks_room = room <= 0 and (self.runs_wait or self._is_expected(now))
+        if not self.lacks_room:
             result.next_at = self._next_at(now, tried_in_vain=tried and result.claimed.is_empty)
         return result
 

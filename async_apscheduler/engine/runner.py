@@ -7,6 +7,7 @@ the scheduler until it is told to stop, and lets the runs end.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -58,6 +59,10 @@ class Runner:
             lane.close()
         if found is _STOPPED or await self._start() is _STOPPED:
             return
+        # What is loaded by now stays to the end. The collector need not look at it again and again
+        # while thousands of runs come and go.
+        gc.collect()
+        gc.freeze()
         self._announce(f"{self.scheduler.node.row}: {found}")
         await self._stop.wait()
         self._announce(self._farewell())
@@ -152,6 +157,7 @@ def _describe_jobs(done: Synchronised) -> str:
         ("added", done.added),
         ("changed", done.changed),
         ("removed", done.removed),
+        ("over:", done.over),
         ("NOT in force, their ids belong to jobs made elsewhere:", done.conflicting),
     ):
         if ids:

@@ -58,8 +58,8 @@ class Work:
         self._wake.set()
 
     def run_ended(self) -> None:
-        """Look again if until now there was no room for more runs."""
-        if len(self._runs) + 1 >= self._node.capacity:
+        """Look again if there is due work that had no room until now."""
+        if self._django is not None and self._django.lacks_room:
             self.wake()
 
     def results_written(self) -> None:
@@ -116,6 +116,8 @@ class Work:
         for error in result.claimed.quarantined:
             job_quarantined.send_robust(type(self), job_id=error.job_id, error=error)
         self._runs.cancel(result.cancel)
+        if work.lacks_room and len(self._runs) < self._node.capacity:
+            return now  # runs have ended during this pass
         poll = now + timedelta(seconds=get_settings().poll_interval)
         return min(result.next_at or poll, poll)
 

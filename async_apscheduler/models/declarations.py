@@ -7,48 +7,37 @@ that left the code is removed, its history stays. Jobs of other sources are neve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
-from django.utils import timezone
 
-from async_apscheduler import codec, triggers
 from async_apscheduler.conf import get_settings
-from async_apscheduler.exceptions import InvalidJobError
-from async_apscheduler.models.changes import JobChange, record_change
-from async_apscheduler.models.jobs import DjangoJob
-from async_apscheduler.models.loading import restore_trigger
-from async_apscheduler.models.scheduling import first_run_time, job_values, triggers_agree
+from async_apscheduler.models.bulk import update_each
+from async_apscheduler.models.changes import JobChange
+from async_apscheduler.models.declared import DECLARED_FIELDS, DeclaredJob, declared_jobs
+from async_apscheduler.models.executions import DjangoJobExecution, Reason, Status
+from async_apscheduler.models.jobs import EDITED_FIELDS, DjangoJob
 from async_apscheduler.registry import Declaration
-from async_apscheduler.registry._options import UNSET
 
 CODE = "by the code"
 """Who changed a job, in the audit trail."""
 
-DECLARED_FIELDS = (
-    "name",
-    "func",
-    "args",
-    "kwargs",
-    "executor",
-    "coalesce",
-    "max_instances",
-    "misfire_grace_time",
-    "timeout",
-    "max_attempts",
-    "retry_delay",
-    "retry_on_lost",
-)
-"""Columns that follow the code; the trigger does too, with rules of its own."""
+WRITTEN_FIELDS = (*DECLARED_FIELDS, *EDITED_FIELDS, "declaration")
+"""Columns that a change in the code may touch."""
+
+BATCH = 200
+"""Rows in one statement: databases limit its parameters, and MariaDB its length."""
+
+ATTEMPTS = 5
+"""How often to begin anew because other nodes have stored the same new jobs at the same time."""
 
 
 @dataclass(slots=True)
 class Synchronised:
-    """What synchronise() did: ids by kind."""
+    """What synchronise() did and found: ids by kind."""
 
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
@@ -56,155 +45,196 @@ class Synchronised:
     conflicting: list[str] = field(default_factory=list)
     """Declared ids that a job of another source or environment has; there the code has no say."""
 
+    over: list[str] = field(default_factory=list)
+    """Declared ids whose trigger has no fire left, so that they have no row."""
+
 
 def synchronise(declarations: Iterable[Declaration]) -> Synchronised:
     """Store new declarations, apply changed ones, remove those that are gone, all or nothing.
 
-    Raises InvalidJobError if a declaration cannot be scheduled.
+    A declaration that will not fire any more, such as a date that has passed, gets no row; a row
+    that is there stays until its last run is over. Raises InvalidJobError if a declaration cannot
+    be scheduled.
     """
-    wanted = {declaration.id: declaration for declaration in declarations}
-    database = DjangoJob.objects.db
-    environment = get_settings().environment
-    result = Synchronised()
-    with transaction.atomic(using=database):
-        jobs = DjangoJob.objects.using(database)
-        declared = jobs.filter(environment=environment, source=DjangoJob.Source.DECLARED)
-        result.removed.extend(_remove(database, declared.exclude(pk__in=list(wanted))))
-        rows = jobs.filter(pk__in=list(wanted)).order_by("pk").select_for_update()
-        stored = {row.pk: row for row in rows}
-        for job_id, declaration in wanted.items():
-            row = stored.get(job_id)
-            if row is None:
-                if _add(database, declaration):
-                    result.added.append(job_id)
-            elif row.source != DjangoJob.Source.DECLARED or row.environment != environment:
-                result.conflicting.append(job_id)
-            elif _apply(database, row, declaration):
-                result.changed.append(job_id)
-    return result
+    synchronisation = _Synchronisation(declared_jobs(declarations))
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return synchronisation.run()
+        except IntegrityError:
+            continue
+    return synchronisation.run()
 
 
-def _remove(database: str, gone: Any) -> list[str]:
-    # Writing first takes SQLite's write lock before anything is read, so that nodes which start
-    # together wait for each other instead of failing.
-    gone.update(version=F("version"))
-    ids = list(gone.values_list("pk", flat=True))
-    gone.delete()
-    for job_id in ids:
-        record_change(database, job_id, JobChange.Action.REMOVED, by=CODE)
-    return ids
+@dataclass(slots=True)
+class _Findings:
+    """How the rows differ from the code: ids by kind."""
+
+    conflicting: list[str]
+    gone: list[str]
+    new: list[str] = field(default_factory=list)
+    over: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+    @property
+    def are_in_line(self) -> bool:
+        """True if there is nothing to write."""
+        return not (self.new or self.changed or self.gone)
 
 
-def _add(database: str, declaration: Declaration) -> bool:
-    """Insert the row; return False if its fires are over, or if another node was faster."""
-    first = declaration.options.get("next_run_time", UNSET)
-    values = _values(declaration, next_run_time=first)
-    if first is UNSET and _is_over(database, values):
-        return False
-    row = DjangoJob(
-        **values, source=DjangoJob.Source.DECLARED, declaration=_snapshot(declaration, values)
-    )
-    try:
-        with transaction.atomic(using=database):
-            row.save(using=database, force_insert=True)
-    except IntegrityError:
-        if DjangoJob.objects.using(database).filter(pk=row.pk).exists():
-            return False
-        raise
-    record_change(database, row.pk, JobChange.Action.ADDED, by=CODE, after={"trigger": row.trigger})
-    return True
+class _Synchronisation:
+    """Compares, and if need be locks, compares again and writes."""
+
+    def __init__(self, jobs: dict[str, DeclaredJob]) -> None:
+        self._jobs = jobs
+        self._database = DjangoJob.objects.db
+        self._rows = DjangoJob.objects.using(self._database)
+        self._environment = get_settings().environment
+        self._trail: list[JobChange] = []
+
+    def run(self) -> Synchronised:
+        """Do it once. Raises IntegrityError if another node stores a new job at the same time."""
+        found = self._compare(self._mine())
+        if found.are_in_line:
+            return Synchronised(conflicting=found.conflicting, over=found.over)
+        self._trail = []
+        with transaction.atomic(using=self._database):
+            # Writing first takes SQLite's write lock before anything is read, so that nodes which
+            # start together wait for each other instead of failing. Where rows are locked, nodes
+            # lock, and then insert, in the order of ids, so that no two wait for each other.
+            self._rows.hold("")
+            found = self._compare(self._mine().select_for_update())
+            self._remove(found.gone)
+            changed, ended = self._change(found.changed)
+            self._remove(ended)
+            self._add(found.new)
+            JobChange.objects.using(self._database).bulk_create(self._trail, batch_size=BATCH)
+        return Synchronised(
+            added=found.new,
+            changed=changed,
+            removed=found.gone,
+            conflicting=found.conflicting,
+            over=found.over + ended,
+        )
+
+    def _mine(self) -> Any:
+        """Return the rows that the code has a say in, in the order in which they are locked."""
+        declared = self._rows.filter(source=DjangoJob.Source.DECLARED)
+        return declared.filter(environment=self._environment).order_by("pk")
+
+    def _compare(self, mine: Any) -> _Findings:
+        snapshots = dict(mine.values_list("pk", "declaration"))
+        gone = [job_id for job_id in snapshots if job_id not in self._jobs]
+        more, others = self._look_up([job_id for job_id in self._jobs if job_id not in snapshots])
+        snapshots.update(more)
+        found = _Findings(gone=gone, conflicting=sorted(others))
+        for job_id, job in self._jobs.items():
+            if job_id in others:
+                continue
+            if job_id not in snapshots:
+                (found.over if job.is_over else found.new).append(job_id)
+            elif snapshots[job_id] != job.snapshot:
+                found.changed.append(job_id)
+        return found
+
+    def _look_up(self, ids: list[str]) -> tuple[dict[str, Any], set[str]]:
+        """Return the snapshots of rows that are ours after all, and the ids that belong to others.
+
+        Ours are those that another node has added while this one waited for its locks.
+        """
+        ours: dict[str, Any] = {}
+        others: set[str] = set()
+        for some in _batches(ids):
+            for row in self._rows.filter(pk__in=some).defer("args", "kwargs"):
+                if row.source == DjangoJob.Source.DECLARED and row.environment == self._environment:
+                    ours[row.pk] = row.declaration
+                else:
+                    others.add(row.pk)
+        return ours, others
+
+    def _remove(self, ids: list[str]) -> None:
+        runs = DjangoJobExecution.objects.using(self._database)
+        for some in _batches(ids):
+            rows = self._rows.filter(pk__in=some)
+            self._trail += [
+                _change_of(row, JobChange.Action.REMOVED, before=_audited(row)) for row in rows
+            ]
+            rows.delete()
+            # A job that is added under the same id must not inherit them.
+            runs.pending().filter(job_id__in=some).update(
+                status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=datetime.now(UTC)
+            )
+
+    def _change(self, ids: list[str]) -> tuple[list[str], list[str]]:
+        """Apply the code; return the ids of changed jobs, and of those whose new trigger is over.
+
+        The rows of the latter are left as they are.
+        """
+        changed: list[str] = []
+        over: list[str] = []
+        written = []
+        for some in _batches(ids):
+            for row in self._rows.filter(pk__in=some):
+                before, version = _audited(row), row.version
+                if not _apply(row, self._jobs[row.pk]):
+                    over.append(row.pk)
+                    continue
+                written.append({name: getattr(row, name) for name in ("id", *WRITTEN_FIELDS)})
+                if row.version != version:
+                    changed.append(row.pk)
+                    self._trail.append(_change_between(row, before, _audited(row)))
+        update_each(DjangoJob, self._database, written, where=("id",))
+        return changed, over
+
+    def _add(self, ids: list[str]) -> None:
+        rows = [DjangoJob(**self._jobs[job_id].new_row()) for job_id in sorted(ids)]
+        self._rows.bulk_create(rows, batch_size=BATCH)
+        self._trail += [
+            _change_of(row, JobChange.Action.ADDED, after={"trigger": row.trigger}) for row in rows
+        ]
 
 
-def _is_over(database: str, values: dict[str, Any]) -> bool:
-    """Return True if the job has no fire left, or if its only one lies behind it.
-
-    A date that has passed is due at once, but the row of a job goes with its last run. So that
-    the run is not repeated at each start, the audit trail tells whether the job was there before.
-    """
-    first = values["next_run_time"]
-    if first is None or first > timezone.now():
-        return first is None
-    added = JobChange.objects.using(database).filter(
-        job_id=values["id"], action=JobChange.Action.ADDED, changed_by=CODE
-    )
-    return any(change.after.get("trigger") == values["trigger"] for change in added)
-
-
-def _apply(database: str, row: DjangoJob, declaration: Declaration) -> bool:
-    """Write what changed in the code since the last time; return True if something did."""
-    values = _values(declaration)
-    now_declared = _snapshot(declaration, values)
-    last_declared = row.declaration or {}
-    changed = {
-        name: values[name]
-        for name in DECLARED_FIELDS
-        if now_declared[name] != last_declared.get(name, UNSET)
-    }
-    if not triggers_agree(last_declared.get("trigger"), now_declared["trigger"]):
-        changed["trigger"] = values["trigger"]
+def _apply(row: DjangoJob, job: DeclaredJob) -> bool:
+    """Put what changed in the code into the row; return False if it has nothing to wait for."""
+    changed = job.changes(row)
+    row.declaration = job.snapshot
     if not changed:
-        return False
-    before = {name: getattr(row, name) for name in changed}
+        return True  # somebody has brought the row in line already
     for name, value in changed.items():
         setattr(row, name, value)
-    row.declaration = now_declared
     row.version += 1
-    _fit_schedule(row, trigger_changed="trigger" in changed)
-    row.save(using=database)
-    record_change(database, row.pk, JobChange.Action.CHANGED, by=CODE, before=before, after=changed)
-    return True
-
-
-def _fit_schedule(row: DjangoJob, *, trigger_changed: bool) -> None:
-    """Recompute the next run time of a new trigger, and give a quarantined job another try."""
-    if row.status == DjangoJob.Status.QUARANTINED:
+    if row.status == DjangoJob.Status.QUARANTINED:  # it gets another try
         row.next_run_time, row.held_run_time, row.error = row.held_run_time, None, ""
         paused = row.next_run_time is None
         row.status = DjangoJob.Status.PAUSED if paused else DjangoJob.Status.SCHEDULED
-    if trigger_changed and row.status == DjangoJob.Status.SCHEDULED:
-        row.next_run_time = first_run_time(restore_trigger(row.trigger), timezone.now())
+    if "trigger" not in changed or row.status == DjangoJob.Status.PAUSED:
+        return True
+    row.next_run_time = job.first_run_time
+    return row.next_run_time is not None
 
 
-def _values(declaration: Declaration, *, next_run_time: Any = UNSET) -> dict[str, Any]:
-    options = dict(declaration.options)
-    arguments = {"args": options.pop("args", None), "kwargs": options.pop("kwargs", None)}
-    options.pop("next_run_time", None)
-    try:
-        trigger = triggers.create_trigger(
-            declaration.trigger, dict(declaration.trigger_args), timezone=get_settings().time_zone
-        )
-        return job_values(
-            declaration.func,
-            trigger,
-            id=declaration.id,
-            next_run_time=next_run_time,
-            **arguments,
-            **options,
-        )
-    except InvalidJobError as error:
-        raise type(error)(
-            f"The job {declaration.id!r}, declared for {declaration.reference}, cannot be "
-            f"scheduled. {error}"
-        ) from error
-
-
-def _snapshot(declaration: Declaration, values: dict[str, Any]) -> dict[str, Any]:
-    """Return what the code says, as JSON that compares equal while the code stays the same."""
-    snapshot = {name: values[name] for name in DECLARED_FIELDS}
-    snapshot["trigger"] = _words_of(declaration) or values["trigger"]
-    return snapshot
-
-
-def _words_of(declaration: Declaration) -> dict[str, Any] | None:
-    """Return the trigger as it is written in the code; None if it has no words, but objects."""
-    if not isinstance(declaration.trigger, str):
-        return None
-    words = {
-        name: str(value) if isinstance(value, tzinfo) else value
-        for name, value in declaration.trigger_args.items()
+def _audited(row: DjangoJob) -> dict[str, Any]:
+    moment = row.next_run_time
+    return {
+        **{name: getattr(row, name) for name in (*DECLARED_FIELDS, "trigger", "status")},
+        "next_run_time": moment.isoformat() if moment else None,
     }
-    try:
-        arguments = codec.encode_value(words, name="the trigger", serializer="json")
-    except InvalidJobError:
-        return None
-    return {"alias": declaration.trigger, "arguments": arguments}
+
+
+def _change_between(row: DjangoJob, before: dict[str, Any], after: dict[str, Any]) -> JobChange:
+    changed = [name for name in after if after[name] != before[name]]
+    return _change_of(
+        row,
+        JobChange.Action.CHANGED,
+        before={name: before[name] for name in changed},
+        after={name: after[name] for name in changed},
+    )
+
+
+def _change_of(row: DjangoJob, action: JobChange.Action, **sides: dict[str, Any]) -> JobChange:
+    """Return a line of the audit trail. `sides` are `before` and `after`."""
+    return JobChange(job_id=row.pk, action=action, changed_by=CODE, **sides)
+
+
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), BATCH):
+        yield ids[start : start + BATCH]

@@ -6,16 +6,15 @@ import asyncio
 import math
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import models
-from django.utils import timezone
+from django.db import connections, models
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler.exceptions import RunNotFinishedError
-from async_apscheduler.models.bulk import update_each
+from async_apscheduler.models.bulk import insert_each, update_each
 from async_apscheduler.models.fields import MomentField
 from async_apscheduler.models.managers import (
     ConfiguredManager,
@@ -92,6 +91,26 @@ class ExecutionQuerySet(ConfiguredQuerySet):
         rows = self.filter(job_id__in=job_ids).order_by().values_list("job_id")
         return dict(rows.annotate(runs=models.Count("pk")))
 
+    def add_claimed(
+        self, node_id: int, rows: list[dict[str, Any]]
+    ) -> dict[tuple[str, datetime], int]:
+        """Insert what a node has claimed or skipped; return the keys of its running runs.
+
+        Each dict has the same keys: columns. The result is by job id and scheduled time.
+        """
+        if connections[self.db].vendor == "postgresql":
+            # It hands out the keys of inserted rows, and its driver is slower row by row.
+            made = self.bulk_create(self.model(**row) for row in rows)
+            return {(run.job_id, run.run_time): run.pk for run in made}
+        insert_each(self.model, self.db, rows)
+        job_ids = [row["job_id"] for row in rows if row["status"] == Status.RUNNING]
+        return self.running().on_node(node_id).filter(job_id__in=job_ids).keys_by_fire()
+
+    def keys_by_fire(self) -> dict[tuple[str, datetime], int]:
+        """Return the primary keys of these runs by job id and scheduled time."""
+        runs = self.order_by().values_list("job_id", "run_time", "pk")
+        return {(job_id, run_time): pk for job_id, run_time, pk in runs}
+
     def finish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
         """Write how runs of a node ended, and return how many were still its own.
 
@@ -124,7 +143,7 @@ class ExecutionManager(ConfiguredManager.from_queryset(ExecutionQuerySet)):  # t
         """
         age = max_age if isinstance(max_age, timedelta) else timedelta(seconds=max_age)
         over = models.Q(status__in=FINAL) | models.Q(status=Status.RUNNING, node__isnull=True)
-        old = self.filter(over, run_time__lte=timezone.now() - age)
+        old = self.filter(over, run_time__lte=datetime.now(UTC) - age)
         return int(old.delete_in_batches())
 
     async def adelete_old_job_executions(self, max_age: float | timedelta = 604_800) -> int:
@@ -220,7 +239,7 @@ class DjangoJobExecution(ConfiguredModel):
         who asked.
         """
         runs = DjangoJobExecution.objects.using(self.database).filter(pk=self.pk)
-        now = timezone.now()
+        now = datetime.now(UTC)
         asked = {"cancel_requested_at": now, "cancelled_by": by[:255]}
         ended = {"status": Status.CANCELLED, "reason": Reason.REQUESTED, "finished_at": now}
         changed = (

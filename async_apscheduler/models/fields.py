@@ -57,7 +57,8 @@ class MomentField(models.DateTimeField):  # type: ignore[type-arg]  # see above
         return connection.ops.adapt_datetimefield_value(value)
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
-        if not settings.USE_TZ and compiler.connection.vendor == "postgresql":
+        is_handed_out = not compiler.query.subquery
+        if is_handed_out and not settings.USE_TZ and compiler.connection.vendor == "postgresql":
             # Without time zone support the backend would hand out the session's local time.
             return f"({sql} AT TIME ZONE 'UTC')", params
         return super().select_format(compiler, sql, params)

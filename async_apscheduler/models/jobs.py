@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.jobstores.base import JobLookupError
 from asgiref.sync import sync_to_async
 from django.db import models, transaction
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler import triggers
@@ -147,7 +146,7 @@ class DjangoJob(ConfiguredModel):
             type(self).objects.using(database).filter(pk=self.pk).delete()
             # A job that is added under the same id must not inherit them.
             runs.pending().update(
-                status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=timezone.now()
+                status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=datetime.now(UTC)
             )
             record_change(database, self.pk, JobChange.Action.REMOVED, by=by, before=before)
 
@@ -169,7 +168,7 @@ class DjangoJob(ConfiguredModel):
                 return waiting
             run: DjangoJobExecution = runs.create(
                 job_id=self.pk,
-                run_time=timezone.now(),
+                run_time=datetime.now(UTC),
                 status=Status.PENDING,
                 requested_by=by[:255],
             )
@@ -206,7 +205,7 @@ class DjangoJob(ConfiguredModel):
 
     def _schedule_next(self) -> None:
         trigger = restore_trigger(self.trigger)
-        self.next_run_time = first_run_time(trigger, timezone.now())
+        self.next_run_time = first_run_time(trigger, datetime.now(UTC))
         if self.next_run_time is None:
             raise InvalidJobError(
                 f"The trigger of job {self.pk!r} has no fire left. Reschedule the job with "

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from apscheduler.jobstores.base import ConflictingIdError
 from apscheduler.triggers.base import BaseTrigger
 from asgiref.sync import sync_to_async
 from django.db import IntegrityError, models, transaction
-from django.utils import timezone
 
 from async_apscheduler import triggers
 from async_apscheduler.conf import get_settings
@@ -212,17 +211,19 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
     def _store(
         self, values: dict[str, Any], replace_existing: bool, *, by: str, **keeping: bool
     ) -> DjangoJob:
-        rows = self.using(self.db)
-        with transaction.atomic(using=self.db):
-            if replace_existing and (row := rows.hold(values["id"])) is not None:
-                return self._replace(row, values, by=by, **keeping)
+        while True:
             try:
-                return self._insert(values, by=by)
+                with transaction.atomic(using=self.db):
+                    if replace_existing:
+                        row = self.using(self.db).hold(values["id"])
+                        if row is not None:
+                            return self._replace(row, values, by=by, **keeping)
+                    return self._insert(values, by=by)
             except ConflictingIdError:
-                # With `replace_existing` somebody has added it a moment ago.
-                if not replace_existing or (row := rows.hold(values["id"])) is None:
+                if not replace_existing:
                     raise
-                return self._replace(row, values, by=by, **keeping)
+                # Somebody has added it a moment ago. A second try, in a transaction of its own:
+                # on MariaDB the first one shares a lock on the row with others that want it alone.
 
     def _insert(self, values: dict[str, Any], *, by: str) -> DjangoJob:
         rows = self.using(self.db)
@@ -307,7 +308,7 @@ def job_values(
     """Return all columns of a new job; options not given come from @job and JOB_DEFAULTS."""
     check_job_id(id)
     settings = get_settings()
-    first = first_run_time(trigger, timezone.now())
+    first = first_run_time(trigger, datetime.now(UTC))
     options = {
         **RUN_OPTIONS,
         "coalesce": settings.job_defaults.coalesce,

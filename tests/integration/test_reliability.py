@@ -109,10 +109,10 @@ async def test_an_evicted_node_cancels_its_runs_and_joins_again(start: Start) ->
     await scheduler.aadd_job(work.sleep_long, id="taken-over")
     await await_until(lambda: scheduler.active_runs == 1)
 
-    await SchedulerNode.objects.filter(pk=first_id).aupdate(state=SchedulerNode.State.LOST)
     await DjangoJobExecution.objects.filter(job_id="taken-over").aupdate(
         status=Status.LOST, reason=Reason.NODE_LOST, finished_at=datetime.now(UTC)
     )
+    await SchedulerNode.objects.filter(pk=first_id).aupdate(state=SchedulerNode.State.LOST)
     await await_until(lambda: scheduler.node.id != first_id)
     await await_until(lambda: scheduler.active_runs == 0 and scheduler.unwritten_results == 0)
     await DjangoJob.objects.aschedule(work.mark, id="next")
