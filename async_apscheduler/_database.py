@@ -174,7 +174,7 @@ class LanePool:
         """Give back what acquire() returned."""
         with self._lock:
             lane.runs -= 1
-            if not lane.runs:
+            if not lane.runs and lane in self._lanes:  # else the pool was closed meanwhile
                 lane.submit(close_old_connections)
                 self._idle.append(lane)
 

@@ -32,14 +32,12 @@ def close_old_connections(func: Callable[P, T]) -> Callable[P, T]:
 
         return plain
 
-    close = sync_to_async(db.close_old_connections)
-
     @wraps(func)
     async def coroutine(*args: P.args, **kwargs: P.kwargs) -> T:
-        await close()
+        await sync_to_async(db.close_old_connections)()
         try:
             return await cast(Awaitable[T], func(*args, **kwargs))
         finally:
-            await close()
+            await sync_to_async(db.close_old_connections)()
 
     return cast(Callable[P, T], coroutine)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from apscheduler.job import Job
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from django.db import IntegrityError, transaction
 from django.db.models import F
-from django.utils import timezone
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import UnreadableJobError
 from async_apscheduler.jobstores._restoring import RestoresJobsMixin
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
+from async_apscheduler.models.limits import check_numbers, is_storable
 from async_apscheduler.models.loading import (
     JOB_FIELDS,
-    check_numbers,
-    is_storable,
     restore_trigger,
     row_values,
     trigger_json,
@@ -179,7 +177,7 @@ class DjangoJobStore(RestoresJobsMixin):
                 status=Status.SKIPPED,
                 reason=reason,
                 fires=left_out,
-                finished_at=timezone.now(),
+                finished_at=datetime.now(UTC),
             )
             runs = DjangoJobExecution.objects.using(get_settings().database)
             self._query(lambda: runs.bulk_create([row], ignore_conflicts=True))

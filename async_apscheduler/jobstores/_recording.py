@@ -6,7 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.events import (
@@ -18,7 +18,6 @@ from apscheduler.events import (
     JobEvent,
 )
 from apscheduler.jobstores.base import BaseJobStore
-from django.utils import timezone
 
 from async_apscheduler import codec
 from async_apscheduler._database import CONNECTION_ERRORS, Lane, retrying_once
@@ -46,7 +45,7 @@ class RecordsRunsMixin(BaseJobStore):  # type: ignore[misc]  # APScheduler is un
         super().__init__()
         self._lane: Lane | None = None
         self._is_shut_down = False
-        self._looked_at = timezone.now()
+        self._looked_at = datetime.now(UTC)
         # The rest is touched in the lane only.
         self._waiting: deque[_Told] = deque()
         self._open: set[tuple[str, datetime]] = set()
@@ -75,7 +74,7 @@ class RecordsRunsMixin(BaseJobStore):  # type: ignore[misc]  # APScheduler is un
 
     def _note_look(self) -> None:
         """Note that the scheduler looks for due jobs: those that it finds begin in a moment."""
-        self._looked_at = timezone.now()
+        self._looked_at = datetime.now(UTC)
         lane = self._lane
         if self._waiting and lane is not None:
             lane.submit(self._write_waiting)  # if it fails again, that was told before
@@ -84,7 +83,7 @@ class RecordsRunsMixin(BaseJobStore):  # type: ignore[misc]  # APScheduler is un
         """Write what an event says; APScheduler logs what is raised here."""
         lane = self._lane
         if event.jobstore == self._alias and lane is not None:
-            told = _Told(event, timezone.now(), self._looked_at)
+            told = _Told(event, datetime.now(UTC), self._looked_at)
             lane.submit(self._take, told).result()
 
     def _take(self, told: _Told) -> None:
@@ -122,7 +121,7 @@ class RecordsRunsMixin(BaseJobStore):  # type: ignore[misc]  # APScheduler is un
             self._write_waiting()
             for job_id, run_time in self._open:
                 _running(get_settings().database, job_id, run_time).update(
-                    status=Status.CANCELLED, reason=Reason.SHUTDOWN, finished_at=timezone.now()
+                    status=Status.CANCELLED, reason=Reason.SHUTDOWN, finished_at=datetime.now(UTC)
                 )
         except Exception:
             self._logger.exception("The last runs could not be recorded")

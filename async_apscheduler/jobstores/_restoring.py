@@ -15,7 +15,8 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import UnreadableJobError
 from async_apscheduler.jobstores._recording import MAX_TEXT, RecordsRunsMixin
 from async_apscheduler.models import DjangoJob
-from async_apscheduler.models.loading import is_storable, restore_job
+from async_apscheduler.models.limits import is_storable
+from async_apscheduler.models.loading import restore_job
 from async_apscheduler.signals import job_quarantined, job_released
 
 T = TypeVar("T")

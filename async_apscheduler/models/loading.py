@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from functools import partial
 from inspect import isclass, ismethod
 from typing import TYPE_CHECKING, Any
@@ -16,21 +16,22 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import (
     AsyncAPSchedulerError,
     InvalidJobError,
-    InvalidJobIdError,
     UnreadableJobError,
     UnresolvableReferenceError,
+)
+from async_apscheduler.models.limits import (
+    MAX_EXECUTOR_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_REFERENCE_LENGTH,
+    check_job_id,
+    check_numbers,
+    check_text,
+    moment_in_utc,
 )
 from async_apscheduler.references import reference_to, resolve
 
 if TYPE_CHECKING:
     from async_apscheduler.models.jobs import DjangoJob
-
-MAX_ID_LENGTH = 255
-MAX_NAME_LENGTH = 255
-MAX_EXECUTOR_LENGTH = 255
-MAX_REFERENCE_LENGTH = 500
-MAX_INTEGER = 2**31 - 1
-"""The highest number that every database keeps in an integer column."""
 
 JOB_FIELDS = (
     "id",
@@ -46,39 +47,6 @@ JOB_FIELDS = (
     "next_run_time",
 )
 """The columns that hold what APScheduler calls the state of a job."""
-
-
-def is_storable(text: str) -> bool:
-    """Return False for a text with a NUL or half a surrogate pair, which no database can hold."""
-    return codec.safe_text(text, len(text)) == text
-
-
-def check_job_id(job_id: str) -> None:
-    """Raise InvalidJobIdError unless every database can keep `job_id` exactly."""
-    if not isinstance(job_id, str) or not job_id:
-        raise InvalidJobIdError(
-            f"The id of a job must be a text that is not empty, not {job_id!r}."
-        )
-    if len(job_id) > MAX_ID_LENGTH:
-        raise InvalidJobIdError(
-            f"The job id {job_id[:40]!r}... has {len(job_id)} characters; at most "
-            f"{MAX_ID_LENGTH} can be stored. Use a shorter one, for example a hash of it."
-        )
-    if not is_storable(job_id):
-        raise InvalidJobIdError(
-            f"The job id {job_id!r} contains a NUL or half a surrogate pair, which databases "
-            "cannot store. Remove it."
-        )
-
-
-def check_numbers(job_id: str, values: Mapping[str, Any]) -> None:
-    """Raise InvalidJobError for an option whose number is too high for some database."""
-    for name in ("max_instances", "misfire_grace_time", "max_attempts"):
-        if (values.get(name) or 0) > MAX_INTEGER:
-            raise InvalidJobError(
-                f"The option {name} of job {job_id!r} is {values[name]:,}; at most "
-                f"{MAX_INTEGER:,} can be stored."
-            )
 
 
 def resolve_function(func: Callable[..., Any] | str) -> Callable[..., Any]:
@@ -136,8 +104,8 @@ def row_values(job: Job, *, serializer: str | None = None) -> dict[str, Any]:
     Raises InvalidJobError or one of its subclasses for whatever cannot be stored.
     """
     check_job_id(job.id)
-    _check_text(job.id, "name", job.name, MAX_NAME_LENGTH)
-    _check_text(job.id, "executor", job.executor, MAX_EXECUTOR_LENGTH)
+    check_text(job.id, "name", job.name, MAX_NAME_LENGTH)
+    check_text(job.id, "executor", job.executor, MAX_EXECUTOR_LENGTH)
     func, arguments = job.func, tuple(job.args)
     reference = _reference_of(job)
     if ismethod(func) and not isclass(func.__self__):
@@ -156,7 +124,7 @@ def row_values(job: Job, *, serializer: str | None = None) -> dict[str, Any]:
         "coalesce": job.coalesce,
         "max_instances": job.max_instances,
         "misfire_grace_time": job.misfire_grace_time,
-        "next_run_time": _in_utc(job.id, job.next_run_time),
+        "next_run_time": moment_in_utc(job.id, job.next_run_time),
     }
     check_numbers(job.id, values)
     return values
@@ -201,19 +169,6 @@ def restore_job(
     return job
 
 
-def _check_text(job_id: str, option: str, text: str, limit: int) -> None:
-    if len(text) > limit:
-        raise InvalidJobError(
-            f"The {option} of job {job_id!r} has {len(text)} characters; at most {limit} can be "
-            "stored."
-        )
-    if not is_storable(text):
-        raise InvalidJobError(
-            f"The {option} of job {job_id!r} contains a NUL or half a surrogate pair, which "
-            "databases cannot store. Remove it."
-        )
-
-
 def _reference_of(job: Job) -> str:
     """Return a reference that leads to the job's function, checked as it will be at load.
 
@@ -237,17 +192,6 @@ def _leads_to(func: Callable[..., Any], reference: str) -> bool:
     except UnresolvableReferenceError:
         return False
     return found is func or (ismethod(func) and (found == func or found is func.__func__))
-
-
-def _in_utc(job_id: str, moment: datetime | None) -> datetime | None:
-    """Return `moment` in UTC, where two moments an hour apart never look the same."""
-    try:
-        return None if moment is None else moment.astimezone(UTC)
-    except OverflowError:
-        raise InvalidJobError(
-            f"The next run time of job {job_id!r}, {moment}, lies outside of the years 1 to 9999 "
-            "in UTC."
-        ) from None
 
 
 def _in_zone(moment: datetime | None, trigger: BaseTrigger) -> datetime | None:

@@ -802,5 +802,5 @@ def test_the_contract_holds_without_time_zone_support(database: Vendor, tmp_path
     assert child.returncode == 0, child.stdout[-5000:]
 
 
-ALSO_WITHOUT_ZONES = ("jobstore_siblings", "model_api", "declarations")
+ALSO_WITHOUT_ZONES = ("jobstore_siblings", "model_api", "declarations", "lanes")
 """Further modules whose tests must hold there."""

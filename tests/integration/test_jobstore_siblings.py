@@ -836,6 +836,21 @@ def list_after_death(store: DjangoJobStore, server: Vendor) -> None:
         store.get_all_jobs()
 
 
+def test_a_database_that_cannot_be_reached_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's own error comes through, also where there has been no connection yet."""
+
+    def connect_in_vain() -> None:
+        raise OperationalError("nobody listens")
+
+    connection = connections["default"]
+    connection.close()
+    monkeypatch.setattr(connection, "connect", connect_in_vain)
+
+    with pytest.raises(OperationalError, match="nobody listens"):
+        DjangoJobStore().get_all_jobs()
+    monkeypatch.undo()
+
+
 def test_runs_wait_in_memory_while_the_database_is_away(store: DjangoJobStore) -> None:
     """What could not be written is written, in order, when the scheduler looks the next time."""
     assert store._lane is not None

@@ -71,6 +71,13 @@ async def read_then_wait(name: str) -> None:
     await gates["network"].wait()
 
 
+def read_then_wait_in_thread() -> None:
+    """Touch the database once in a thread, then wait for its gate."""
+    Note.objects.count()
+    seen.append("thread began")
+    thread_gate.wait(30)
+
+
 async def fall() -> None:
     """Raise an ordinary exception."""
     raise ValueError("the ladder broke")

@@ -1,0 +1,92 @@
+"""QuerySet words of DjangoJob, which chain as a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.db import models
+
+from async_apscheduler.models.bulk import update_each
+from async_apscheduler.models.managers import ConfiguredQuerySet
+
+if TYPE_CHECKING:
+    from async_apscheduler.models.jobs import DjangoJob
+
+
+class JobQuerySet(ConfiguredQuerySet):
+    """Words for sets of jobs."""
+
+    def scheduled(self) -> JobQuerySet:
+        """Jobs whose trigger counts."""
+        return self.filter(status="scheduled", next_run_time__isnull=False)
+
+    def paused(self) -> JobQuerySet:
+        """Jobs that were paused."""
+        return self.filter(status="paused")
+
+    def quarantined(self) -> JobQuerySet:
+        """Jobs that could not be restored."""
+        return self.filter(status="quarantined")
+
+    def for_node(self, environment: str, executors: Iterable[str]) -> JobQuerySet:
+        """Jobs that a node of this environment with these executors may run."""
+        return self.filter(environment=environment, executor__in=list(executors))
+
+    def due(self, now: datetime) -> JobQuerySet:
+        """Jobs whose time has come, oldest first."""
+        return self.scheduled().filter(next_run_time__lte=now).order_by("next_run_time")
+
+    def exhausted(self) -> JobQuerySet:
+        """Jobs without a fire left, kept only until their last run has ended."""
+        return self.filter(status="scheduled", next_run_time__isnull=True)
+
+    def hold(self, job_id: str) -> DjangoJob | None:
+        """Lock the row until the end of the transaction; return it as it is now, or None.
+
+        By a write, even if it changes nothing: on SQLite a transaction that reads before it
+        writes fails with "database is locked" when another one has written in between.
+        """
+        rows = self.filter(pk=job_id)
+        if not rows.update(version=models.F("version")):
+            return None
+        row: DjangoJob | None = rows.select_for_update().first()
+        return row
+
+    def advance(self, moments: Mapping[str, datetime]) -> None:
+        """Write the next run time of each job, in a few statements."""
+        jobs_by_moment: dict[datetime, list[str]] = {}
+        for job_id, moment in moments.items():
+            jobs_by_moment.setdefault(moment, []).append(job_id)
+        if len(jobs_by_moment) <= max(1, len(moments) // 20):
+            for moment, job_ids in jobs_by_moment.items():
+                self.filter(pk__in=job_ids).update(next_run_time=moment)
+        else:
+            rows = [{"next_run_time": at, "id": job_id} for job_id, at in moments.items()]
+            update_each(self.model, self.db, rows, where=("id",))
+
+    def quarantine(self, row: DjangoJob, error: str) -> bool:
+        """Set a job aside that could not be restored; return False if it was set aside before.
+
+        An edit that came in between wins: then nothing changes.
+        """
+        rows = self.filter(pk=row.pk, version=row.version).exclude(status="quarantined")
+        return bool(
+            rows.update(
+                status="quarantined",
+                error=error,
+                held_run_time=models.F("next_run_time"),
+                next_run_time=None,
+            )
+        )
+
+    def release(self, row: DjangoJob) -> bool:
+        """Give a quarantined job back its place in the schedule."""
+        status = "paused" if row.held_run_time is None else "scheduled"
+        rows = self.filter(pk=row.pk, version=row.version, status="quarantined")
+        return bool(
+            rows.update(
+                status=status, error="", next_run_time=row.held_run_time, held_run_time=None
+            )
+        )

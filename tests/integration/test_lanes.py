@@ -1,0 +1,460 @@
+"""Lanes with a real database: connections, transactions, and how many of them there are."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.db import connections, transaction
+
+from async_apscheduler._database import (
+    CONNECTION_ERRORS,
+    JobThreads,
+    Lane,
+    LanePool,
+    RunLane,
+    retrying_once,
+)
+from async_apscheduler.models import DjangoJob
+from tests.databases import Vendor
+from tests.integration.conftest import Start
+from tests.support import await_until, committed_data
+from tests.testapp import work
+from tests.testapp.models import Note
+
+pytestmark = committed_data
+
+FILE_DOES_NOT_BREAK = "a connection to a SQLite file does not break"
+ONLY_SQLITE = "only SQLite locks the whole database"
+
+
+class Queries:
+    """A query wrapper that remembers what was asked, and in which thread."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, threading.Thread]] = []
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        self.asked.append((sql, threading.current_thread()))
+        return execute(sql, params, many, context)
+
+    @property
+    def threads(self) -> set[threading.Thread]:
+        """The threads that asked anything."""
+        return {thread for _, thread in self.asked}
+
+    def about(self, word: str) -> int:
+        """Return how many statements contain the word."""
+        return sum(word in sql for sql, _ in self.asked)
+
+
+@pytest.fixture
+def queries() -> Queries:
+    """What the lanes of this test ask the database."""
+    return Queries()
+
+
+@pytest.fixture
+def make_pool(queries: Queries) -> Iterator[Callable[[int], LanePool]]:
+    """Make pools of so many lanes; their connections are closed after the test."""
+    pools: list[LanePool] = []
+
+    def make(size: int) -> LanePool:
+        pools.append(LanePool(size, query_wrapper=queries))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        close(pool)
+
+
+@pytest.fixture
+def lane() -> Iterator[Lane]:
+    """A lane that is not in a pool."""
+    lane = Lane("test")
+    yield lane
+    thread = done(lane, threading.current_thread)
+    lane.close()
+    thread.join(10)
+
+
+def close(pool: LanePool) -> None:
+    """Close a pool and wait until its threads have ended."""
+    threads = [done(lane, threading.current_thread) for lane in pool._lanes]
+    pool.close()
+    for thread in threads:
+        thread.join(10)
+
+
+def done(lane: Lane | RunLane, func: Callable[..., Any], *args: Any) -> Any:
+    """Call a function in the lane and return its result."""
+    return lane.submit(func, *args).result(timeout=30)
+
+
+def raw(alias: str = "default") -> Any:
+    """Return the driver's connection of this thread, or None."""
+    return connections[alias].connection
+
+
+def count_notes(alias: str = "default") -> int:
+    """Ask something."""
+    return Note.objects.using(alias).count()
+
+
+IDENTITY = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
+KILL = {"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}
+
+
+def identity() -> int:
+    """Return the server's number for this thread's connection."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(IDENTITY[connections["default"].vendor])
+        return int(cursor.fetchone()[0])
+
+
+def break_connection(number: int) -> None:
+    """Let the server end a connection, as its restart would."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(KILL[connections["default"].vendor], [number])
+
+
+async def every_form_of_the_orm() -> None:
+    """Create, get, iterate and stream, and use a transaction."""
+    note = await Note.objects.acreate(text="first")
+    await Note.objects.aget(pk=note.pk)
+    assert [note.text async for note in Note.objects.all()] == ["first"]
+    async for streamed in Note.objects.all().aiterator(chunk_size=1):
+        await Note.objects.filter(pk=streamed.pk).aupdate(text="second")
+    await sync_to_async(change_in_transaction)(note.pk)
+
+
+def change_in_transaction(key: int) -> None:
+    """Read a row, then write it."""
+    with transaction.atomic():
+        note = Note.objects.select_for_update().get(pk=key)
+        note.text = f"{note.text}, changed"
+        note.save()
+
+
+async def test_every_orm_call_of_a_run_is_made_in_its_lane(
+    make_pool: Callable[[int], LanePool], queries: Queries
+) -> None:
+    """Whatever form it has; and what the same task asks before and after is asked elsewhere."""
+    run = make_pool(3).for_run()
+    thread = await asyncio.wrap_future(run.submit(threading.current_thread))
+
+    await Note.objects.acount()
+    async with ThreadSensitiveContext(executor=run):
+        await every_form_of_the_orm()
+    [text] = [note.text async for note in Note.objects.all()]
+    run.release()
+
+    assert text == "second, changed"
+    assert queries.threads == {thread}
+    assert queries.about("SELECT COUNT") == 0
+    assert queries.about("INSERT") == 1
+    assert queries.about("UPDATE") == 2 + queries.about("FOR UPDATE")
+
+
+async def test_concurrent_runs_keep_their_queries_in_their_own_lanes(
+    make_pool: Callable[[int], LanePool], queries: Queries
+) -> None:
+    """50 runs on four lanes: each sees its own rows through its own thread."""
+    pool = make_pool(4)
+
+    async def job(number: int) -> set[threading.Thread]:
+        run = pool.for_run()
+        async with ThreadSensitiveContext(executor=run):
+            threads = {await sync_to_async(threading.current_thread)()}
+            await Note.objects.acreate(text=f"{number}")
+            streamed = Note.objects.filter(text=f"{number}").aiterator()
+            assert [note.text async for note in streamed] == [f"{number}"]
+            threads.add(await sync_to_async(threading.current_thread)())
+        run.release()
+        return threads
+
+    used = await asyncio.gather(*(job(number) for number in range(50)))
+
+    assert all(len(threads) == 1 for threads in used)
+    assert queries.threads == set.union(*used)
+    assert len(queries.threads) <= 4
+    assert await Note.objects.acount() == 50
+
+
+def test_the_wrapper_sees_queries_on_each_database_and_in_each_thread(queries: Queries) -> None:
+    """Lanes and the threads of plain functions, on every alias."""
+    lane, threads = Lane("test", query_wrapper=queries), JobThreads(1, query_wrapper=queries)
+
+    done(lane, count_notes)
+    done(lane, count_notes, "other")
+    threads.submit(count_notes).result(30)
+
+    assert queries.about("SELECT COUNT") == 3
+    assert len(queries.threads) == 2
+    lane.close()
+    threads.close()
+
+
+def test_the_last_run_of_a_lane_leaves_no_old_connection(
+    make_pool: Callable[[int], LanePool],
+) -> None:
+    """CONN_MAX_AGE is 0 here: the connection stays open for the other run, and no longer."""
+    pool = make_pool(1)
+    first, second = pool.for_run(), pool.for_run()
+    done(first, count_notes)
+    done(second, count_notes)
+    opened = done(first, raw)
+
+    first.release()
+    kept = done(second, raw)
+    second.release()
+
+    assert opened is not None
+    assert kept is opened
+    assert done(pool._lanes[0], raw) is None
+
+
+def test_a_connection_that_may_live_on_is_used_by_the_next_run(
+    make_pool: Callable[[int], LanePool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With CONN_MAX_AGE the next run on the lane need not connect."""
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 600)
+    pool = make_pool(2)
+    seen = []
+
+    for _ in range(3):
+        run = pool.for_run()
+        done(run, count_notes)
+        seen.append(done(run, raw))
+        run.release()
+
+    assert seen[0] is seen[1] is seen[2] is not None
+
+
+def test_a_plain_function_leaves_no_old_connection() -> None:
+    """After each call, also one that raised, the connection is closed if it is too old."""
+    threads = JobThreads(1)
+    seen: list[Any] = []
+
+    def fail() -> None:
+        count_notes()
+        seen.append(raw())
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011  # it has no text
+        threads.submit(fail).result(30)
+    threads.submit(lambda: seen.append(raw())).result(30)
+
+    assert seen[0] is not None
+    assert seen[1] is None
+    threads.close()
+
+
+def test_a_broken_connection_in_a_shared_lane_is_replaced_and_no_other(
+    make_pool: Callable[[int], LanePool], database: Vendor
+) -> None:
+    """The newcomer gets a new connection in place of the dead one; the healthy one stays open."""
+    if database == "sqlite":
+        pytest.skip(FILE_DOES_NOT_BREAK)
+    pool = make_pool(1)
+    resident, newcomer = pool.for_run(), pool.for_run()
+    for alias in ("default", "other"):
+        done(resident, count_notes, alias)
+    dead, healthy = done(resident, raw), done(resident, raw, "other")
+    break_connection(done(resident, identity))
+    with pytest.raises(CONNECTION_ERRORS):
+        done(resident, count_notes)
+    done(resident, lambda: setattr(connections["other"], "errors_occurred", True))
+
+    assert done(newcomer, count_notes) == 0
+    assert done(newcomer, raw) is not dead
+    assert done(newcomer, raw, "other") is healthy
+    assert done(resident, count_notes) == 0
+    assert done(newcomer, lambda: connections["other"].errors_occurred) is False
+
+
+def test_a_transaction_in_a_shared_lane_is_left_alone(
+    make_pool: Callable[[int], LanePool],
+) -> None:
+    """A newcomer does not close the connection of a run that is inside an atomic block."""
+    pool = make_pool(1)
+    resident, newcomer = pool.for_run(), pool.for_run()
+    block = transaction.atomic()
+    done(resident, block.__enter__)
+    done(resident, Note.objects.create)
+    before = done(resident, raw)
+    done(resident, lambda: setattr(connections["default"], "errors_occurred", True))
+
+    done(newcomer, count_notes)
+    done(resident, block.__exit__, None, None, None)
+
+    assert done(resident, raw) is before
+    assert count_notes() == 1
+
+
+def test_a_query_on_a_dead_connection_is_asked_once_more(lane: Lane, database: Vendor) -> None:
+    """The thread connects again by itself; a transaction that has lost its beginning does not."""
+    if database == "sqlite":
+        pytest.skip(FILE_DOES_NOT_BREAK)
+    calls: list[str] = []
+
+    def ask(word: str) -> int:
+        calls.append(word)
+        return count_notes()
+
+    def ask_again_and_again() -> int:
+        return retrying_once("default", ask, "outside")
+
+    @transaction.atomic
+    def ask_inside(killer: Lane) -> int:
+        done(killer, break_connection, identity())
+        return retrying_once("default", ask, "inside")
+
+    break_connection(done(lane, identity))
+    answer = done(lane, ask_again_and_again)
+    killer = Lane("killer")
+    with pytest.raises(CONNECTION_ERRORS):
+        done(lane, ask_inside, killer)
+    killer.close()
+
+    assert answer == 0
+    assert calls == ["outside", "outside", "inside"]
+    assert done(lane, ask_again_and_again) == 0
+
+
+def test_close_closes_the_connections(make_pool: Callable[[int], LanePool]) -> None:
+    """No server has to wait for the end of the process to be rid of them."""
+    pool = make_pool(2)
+    runs = [pool.for_run() for _ in range(2)]
+    wrappers = [done(run, lambda: (count_notes(), connections["default"])[1]) for run in runs]
+    assert all(wrapper.connection is not None for wrapper in wrappers)
+
+    close(pool)
+
+    assert all(wrapper.connection is None for wrapper in wrappers)
+
+
+def others_may_write(path: str) -> bool:
+    """Return True if another connection gets SQLite's write lock at once."""
+    other = sqlite3.connect(path, isolation_level=None, timeout=0)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        other.close()
+    return True
+
+
+def read_in_transaction() -> bool:
+    """Begin a transaction, read, and return whether others may write meanwhile."""
+    with transaction.atomic():
+        count_notes()
+        return others_may_write(str(connections["default"].settings_dict["NAME"]))
+
+
+def test_a_transaction_of_a_lane_takes_the_write_lock_when_it_begins(
+    lane: Lane, database: Vendor
+) -> None:
+    """A lane's transaction that has only read keeps others from writing; this thread's does not."""
+    if database != "sqlite":
+        pytest.skip(ONLY_SQLITE)
+    threads = JobThreads(1)
+
+    assert read_in_transaction() is True
+    assert done(lane, read_in_transaction) is False
+    assert threads.submit(read_in_transaction).result(30) is False
+    threads.close()
+
+
+def test_the_project_has_the_last_word_on_how_transactions_begin(
+    database: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`transaction_mode` in OPTIONS counts more than ours."""
+    if database != "sqlite":
+        pytest.skip(ONLY_SQLITE)
+    options = {"transaction_mode": "DEFERRED"}
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
+    lane = Lane("test")
+
+    assert done(lane, read_in_transaction) is True
+    lane.close()
+
+
+def test_lanes_that_read_and_then_write_do_not_lock_each_other_out(
+    make_pool: Callable[[int], LanePool],
+) -> None:
+    """Four threads count up the same number, a hundred times in all; none fails, none is lost."""
+    key = Note.objects.create(text="0").pk
+    pool = make_pool(4)
+    lanes = [pool.acquire() for _ in range(4)]
+
+    def count_up() -> None:
+        with transaction.atomic():
+            note = Note.objects.select_for_update().get(pk=key)
+            note.text = str(int(note.text) + 1)
+            note.save()
+
+    futures = [lane.submit(count_up) for _ in range(25) for lane in lanes]
+    for future in futures:
+        future.result(30)
+
+    assert Note.objects.get(pk=key).text == "100"
+
+
+def server_connections() -> set[int]:
+    """Return the process ids of PostgreSQL's connections to this test's database."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        return {pid for (pid,) in cursor.fetchall()}
+
+
+async def test_connections_of_a_scheduler_stay_within_their_bounds(
+    start: Start, database: Vendor, settings: Any
+) -> None:
+    """100 coroutines and some functions at once, all of which use the ORM: few connections."""
+    if database != "postgresql":
+        pytest.skip("only PostgreSQL tells whose connections there are")
+    settings.ASYNC_APSCHEDULER = {"DB_THREADS": 3, "THREADS": 2}
+    work.gates["network"] = asyncio.Event()
+    look = sync_to_async(server_connections)
+    before = await look()  # also those of this test: two threads ask, and both have asked now
+    most = 0
+
+    async def are_open(done: Callable[[], bool]) -> bool:
+        nonlocal most
+        most = max(most, len(await look() - before))
+        return done()
+
+    scheduler = await start()
+    await sync_to_async(schedule_at_once)()
+    await await_until(lambda: are_open(lambda: len(work.seen) >= 100 + 2), timeout=40)
+    assert scheduler.active_runs >= 100
+    while_they_wait = len(await look() - before)
+    work.gates["network"].set()
+    work.thread_gate.set()
+    await await_until(lambda: are_open(lambda: scheduler.active_runs == 0), timeout=40)
+    after = len(await look() - before)
+    await scheduler.ashutdown()
+
+    async def all_closed() -> bool:
+        return not await look() - before
+
+    await await_until(all_closed)
+    assert while_they_wait >= 3 + 2
+    assert most <= 3 + 2 + 4
+    assert after <= 3 + 2 + 4
+
+
+@transaction.atomic
+def schedule_at_once() -> None:
+    """Schedule 100 coroutine jobs and ten functions that touch the database and then wait."""
+    for number in range(100):
+        DjangoJob.objects.schedule(work.read_then_wait, args=[f"{number}"], id=f"job-{number}")
+    for number in range(10):
+        DjangoJob.objects.schedule(work.read_then_wait_in_thread, id=f"function-{number}")
