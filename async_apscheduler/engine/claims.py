@@ -136,6 +136,7 @@ class Claims:
         environment = get_settings().environment
         active = (
             DjangoJobExecution.objects.running()
+            .on_any_node()
             .filter(job_id=OuterRef("job_id"))
             .order_by()
             .values("job_id")
@@ -175,7 +176,7 @@ class Claims:
         if not rows:
             return
         loaded = self._load({pk: version for pk, version, _ in rows}, batch)
-        active = DjangoJobExecution.objects.running().count_by_job(list(loaded))
+        active = DjangoJobExecution.objects.running().on_any_node().count_by_job(list(loaded))
         for run in batch.claimed.runs:  # taken a moment ago in this pass
             active[run.job.id] = active.get(run.job.id, 0) + 1
         for job_id, _, next_run_time in rows:

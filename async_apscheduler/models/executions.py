@@ -82,6 +82,10 @@ class ExecutionQuerySet(ConfiguredQuerySet):
         """Runs that have ended, and fires that were skipped."""
         return self.filter(status__in=FINAL)
 
+    def on_any_node(self) -> ExecutionQuerySet:
+        """Runs of nodes; not those of APScheduler's own schedulers, which may be long dead."""
+        return self.filter(node_id__isnull=False)
+
     def on_node(self, node: Any) -> ExecutionQuerySet:
         """Runs that the node has claimed."""
         return self.filter(node_id=getattr(node, "pk", node))

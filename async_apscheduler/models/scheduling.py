@@ -20,8 +20,7 @@ from async_apscheduler.models.job_words import JobQuerySet
 from async_apscheduler.models.limits import check_job_id, check_numbers
 from async_apscheduler.models.loading import build_job, row_values
 from async_apscheduler.models.managers import ConfiguredManager
-from async_apscheduler.registry import registry
-from async_apscheduler.registry._options import UNSET, given
+from async_apscheduler.registry import UNSET, given, registry
 
 if TYPE_CHECKING:
     from async_apscheduler.models.jobs import DjangoJob

@@ -296,6 +296,12 @@ def test_silent_nodes() -> None:
 
 def test_what_a_node_does_at_each_sign_of_life(node: Node) -> None:
     """Rescuing the runs of lost nodes and tidying up read neither all runs nor all nodes."""
-    plans = plans_of(lambda: (node.beat(0, 0.0), node.rescue(), node.tidy()))
+
+    def keep_house() -> None:
+        node.beat(running=0, lag=0.0)
+        node.rescue()
+        node.tidy()
+
+    plans = plans_of(keep_house)
 
     assert [plan.text for plan in plans if plan.scanned & {ALL_RUNS, ALL_NODES}] == []

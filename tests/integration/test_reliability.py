@@ -102,6 +102,17 @@ async def test_runs_of_a_lost_node_are_ended(start: Start) -> None:
     assert dead.state == SchedulerNode.State.LOST
 
 
+async def test_a_run_that_another_kind_of_scheduler_left_blocks_nothing(start: Start) -> None:
+    """A row without a node, of a BackgroundScheduler that was killed, does not count as a run."""
+    past = datetime.now(UTC) - timedelta(hours=1)
+    await DjangoJob.objects.aschedule(work.mark, id="job")
+    await DjangoJobExecution.objects.acreate(job_id="job", run_time=past, status=Status.RUNNING)
+
+    await start()
+
+    await await_until(lambda: len(work.seen) == 1)
+
+
 async def test_an_evicted_node_cancels_its_runs_and_joins_again(start: Start) -> None:
     """Whoever was declared lost notices before it claims, and its late results change nothing."""
     scheduler = await start()
