@@ -57,6 +57,7 @@ class ActiveRuns:
 
     def begin(self, run: Run) -> None:
         """Start a run in the executor that its job names."""
+        run.begin(self._node.now())
         self._runs.add(run)
         self._none_left.clear()
         if run.context.id is not None:

@@ -101,7 +101,6 @@ class DjangoExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler is unty
         """Run the job and note how it ended; raises nothing."""
         running.set(run.context)
         lane = self._lanes.for_run()
-        began = time.perf_counter()
         try:
             async with ThreadSensitiveContext(executor=lane):
                 run.result = await self._call(run)
@@ -117,7 +116,6 @@ class DjangoExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler is unty
         else:
             run.end(Status.SUCCEEDED)
         finally:
-            run.duration = time.perf_counter() - began
             lane.release()
 
     async def _call(self, run: Run) -> Any:

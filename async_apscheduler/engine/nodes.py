@@ -20,6 +20,9 @@ from async_apscheduler.exceptions import NodeEvictedError
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
 from async_apscheduler.models.executions import ACTIVE
 
+NEGLIGIBLE_OFFSET = timedelta(milliseconds=100)
+"""A difference of the clocks that may as well come from measuring it."""
+
 
 class Node:
     """This scheduler's row, and the clock that all nodes share: the database's."""
@@ -137,4 +140,6 @@ class Node:
         before = datetime.now(UTC)
         theirs = database_now(SchedulerNode.objects.db)
         after = datetime.now(UTC)
-        self.clock_offset = theirs - (before + (after - before) / 2)
+        offset = theirs - (before + (after - before) / 2)
+        if abs(offset - self.clock_offset) > NEGLIGIBLE_OFFSET:
+            self.clock_offset = offset

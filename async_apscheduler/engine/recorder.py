@@ -172,7 +172,6 @@ def _new_row(run: Run) -> DjangoJobExecution:
         job_id=run.job.id,
         run_time=run.run_time,
         node_id=run.node_id,
-        started_at=run.started_at,
         status=run.status,
         **_columns(run),
     )
@@ -182,6 +181,7 @@ def _columns(run: Run) -> dict[str, Any]:
     context = run.context
     return {
         "reason": run.reason,
+        "started_at": run.started_at,
         "finished_at": run.finished_at,
         "duration": run.duration,
         "exception": run.exception,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from apscheduler.job import Job
@@ -38,6 +39,8 @@ class Run:
     jobstore: str
     node_id: int
     started_at: datetime
+    began: float = 0.0
+    """The start by a clock that never jumps, for the duration."""
     cancel_reason: Reason | None = None
     """Set by whoever cancels the run, before cancelling it."""
     may_be_retried: bool = True
@@ -74,10 +77,16 @@ class Run:
         """Seconds from the scheduled time to the start."""
         return (self.started_at - self.run_time).total_seconds()
 
+    def begin(self, now: datetime) -> None:
+        """Note that the run begins now; until here `started_at` was the time of the claim."""
+        self.started_at = now
+        self.began = time.perf_counter()
+
     def end(self, status: Status, reason: str = "") -> None:
-        """Note how the run ended, now."""
+        """Note how the run ended, now; a clock that jumps meanwhile changes nothing."""
         self.status, self.reason = status, reason
-        self.finished_at = datetime.now(UTC)
+        self.duration = time.perf_counter() - self.began
+        self.finished_at = self.started_at + timedelta(seconds=self.duration)
 
     @property
     def log(self) -> str:
