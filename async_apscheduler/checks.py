@@ -1,6 +1,6 @@
 """System checks: what is wrong with the configuration, before anything runs.
 
-E001 the setting is wrong · W001 seconds are cut off SQLite's patience for the write lock
+E001 the setting is wrong · W001 SQLite gives up too soon when another process is writing
 """
 
 from __future__ import annotations
