@@ -182,7 +182,7 @@ class _Synchronisation:
                 if row.version != version:
                     changed.append(row.pk)
                     self._trail.append(_change_between(row, before, _audited(row)))
-        update_each(DjangoJob, self._database, written, where=("id",))
+        update_each(DjangoJob, self._database, written, key="id")
         return changed, over
 
     def _add(self, ids: list[str]) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import connections, models
+from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler.exceptions import RunNotFinishedError
@@ -21,6 +21,9 @@ from async_apscheduler.models.managers import (
     ConfiguredModel,
     ConfiguredQuerySet,
 )
+
+Fire = tuple[str, datetime]
+"""Job id and scheduled time, which are unique for a run."""
 
 DELETE_BATCH = 1000
 """Rows that one DELETE of old runs removes, so that no lock is held for long."""
@@ -95,22 +98,19 @@ class ExecutionQuerySet(ConfiguredQuerySet):
         rows = self.filter(job_id__in=job_ids).order_by().values_list("job_id")
         return dict(rows.annotate(runs=models.Count("pk")))
 
-    def add_claimed(
-        self, node_id: int, rows: list[dict[str, Any]]
-    ) -> dict[tuple[str, datetime], int]:
+    def add_claimed(self, node_id: int, rows: list[dict[str, Any]]) -> dict[Fire, int]:
         """Insert what a node has claimed or skipped; return the keys of its running runs.
 
-        Each dict has the same keys: columns. The result is by job id and scheduled time.
+        Each dict has the same keys: columns, the first of them `job_id`.
         """
-        if connections[self.db].vendor == "postgresql":
-            # It hands out the keys of inserted rows, and its driver is slower row by row.
-            made = self.bulk_create(self.model(**row) for row in rows)
-            return {(run.job_id, run.run_time): run.pk for run in made}
-        insert_each(self.model, self.db, rows)
+        made = insert_each(self.model, self.db, rows, returning=("job_id", "id"))
+        fires = {row["job_id"]: row["run_time"] for row in rows}
+        if made is not None and len(fires) == len(rows):
+            return {(job_id, fires[job_id]): pk for job_id, pk in made}
         job_ids = [row["job_id"] for row in rows if row["status"] == Status.RUNNING]
         return self.running().on_node(node_id).filter(job_id__in=job_ids).keys_by_fire()
 
-    def keys_by_fire(self) -> dict[tuple[str, datetime], int]:
+    def keys_by_fire(self) -> dict[Fire, int]:
         """Return the primary keys of these runs by job id and scheduled time."""
         runs = self.order_by().values_list("job_id", "run_time", "pk")
         return {(job_id, run_time): pk for job_id, run_time, pk in runs}
@@ -122,7 +122,7 @@ class ExecutionQuerySet(ConfiguredQuerySet):
         over or ended meanwhile stays as it is.
         """
         own = {"node_id": node_id, "status": Status.RUNNING}
-        return update_each(self.model, self.db, ends, where=("id",), unless_changed=own)
+        return update_each(self.model, self.db, ends, key="id", unless_changed=own)
 
     async def afinish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
         """See finish()."""

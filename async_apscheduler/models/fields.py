@@ -48,12 +48,15 @@ class MomentField(models.DateTimeField):  # type: ignore[type-arg]  # see above
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
     ) -> Any:
-        if not prepared:
+        is_moment = type(value) is datetime and value.tzinfo is UTC
+        if not prepared and not is_moment:
             value = self.get_prep_value(value)
-        if not settings.USE_TZ and isinstance(value, datetime):
+        if isinstance(value, datetime) and connection.timezone in (None, UTC):
             if connection.vendor == "postgresql":
                 return value
-            value = value.replace(tzinfo=None)
+            if connection.vendor in ("sqlite", "mysql"):
+                return str(value.replace(tzinfo=None))
+            value = value if settings.USE_TZ else value.replace(tzinfo=None)
         return connection.ops.adapt_datetimefield_value(value)
 
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:

@@ -64,7 +64,7 @@ class JobQuerySet(ConfiguredQuerySet):
                 self.filter(pk__in=job_ids).update(next_run_time=moment)
         else:
             rows = [{"next_run_time": at, "id": job_id} for job_id, at in moments.items()]
-            update_each(self.model, self.db, rows, where=("id",))
+            update_each(self.model, self.db, rows, key="id")
 
     def quarantine(self, row: DjangoJob, error: str) -> bool:
         """Set a job aside that could not be restored; return False if it was set aside before.

