@@ -18,6 +18,7 @@ from async_apscheduler import codec
 from async_apscheduler._database import is_deadlock
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Batch, Claimed
+from async_apscheduler.engine.decoded import DecodedJobs
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.plans import plan_fires
 from async_apscheduler.engine.runs import LoadedJob, Run
@@ -27,9 +28,6 @@ from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNod
 
 MAX_ATTEMPTS = 3
 """How often a claim is done over at once, before it is left to the next pass."""
-
-MAX_CACHED_JOBS = 100_000
-"""Decoded jobs that are kept; beyond that the cache starts afresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +49,8 @@ class Claims:
 
     def __init__(self, store: DjangoJobStore, node: Node, alias: str) -> None:
         self.alias = alias
-        self._store = store
         self._node = node
-        self._cache: dict[str, LoadedJob] = {}
+        self._decoded = DecodedJobs(store)
         self._doubtful: list[Run] = []
 
     def look(self, now: datetime, executors: Iterable[str]) -> Outlook:
@@ -81,16 +78,23 @@ class Claims:
         runs = DjangoJobExecution.objects.running().on_node(self._node.id)
         return list(runs.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True))
 
-    def claim(self, now: datetime, executors: Iterable[str], *, room: int, active: int) -> Claimed:
+    def load_ahead(self, until: datetime, executors: Iterable[str]) -> bool:
+        """Decode some of the jobs that are due by `until`; return True if there is more to do."""
+        return self._decoded.load_ahead(self._jobs(executors).due(until))
+
+    def claim(
+        self, now: datetime, executors: Iterable[str], *, room: int, active: int, pending: bool
+    ) -> Claimed:
         """Claim up to `room` runs for this node, in one transaction.
 
-        `active` is how many runs this node has going on. Raises NodeEvictedError.
+        `active` is how many runs this node has going on; `pending` says whether there may be runs
+        that wait. Raises NodeEvictedError.
         """
         executors = list(executors)
         careful = False
         for _ in range(MAX_ATTEMPTS):
             try:
-                return self._attempt(now, executors, room, active, careful=careful)
+                return self._attempt(now, executors, room, active, pending=pending, careful=careful)
             except IntegrityError:
                 # A row for one of these (job, run_time) exists, for example because a one-off job
                 # was added again under its old id and time: that run has been; no second one.
@@ -98,18 +102,25 @@ class Claims:
             except OperationalError as error:
                 if not is_deadlock(error):
                     raise
-        return self._attempt(now, executors, room, active, careful=careful)
+        return self._attempt(now, executors, room, active, pending=pending, careful=careful)
 
     def _attempt(
-        self, now: datetime, executors: list[str], room: int, active: int, *, careful: bool
+        self,
+        now: datetime,
+        executors: list[str],
+        room: int,
+        active: int,
+        *,
+        pending: bool,
+        careful: bool,
     ) -> Claimed:
         batch = Batch(self._node, self.alias, now, careful=careful)
         with transaction.atomic(using=DjangoJob.objects.db):
             self._node.fence(active)
             confirmed = self._confirmed(batch)
-            if room > 0:
+            if pending and room > 0:
                 self._take_pending(batch, executors, room)
-                self._take_due(batch, executors, room - len(batch.claimed.runs))
+            self._take_due(batch, executors, room - len(batch.claimed.runs))
             batch.write()
             self._doubtful.extend(batch.claimed.runs)
         # Until here an error leaves open whether the transaction was committed: the next attempt
@@ -195,32 +206,10 @@ class Claims:
                 batch.add(job, plan)
 
     def _load(self, versions: dict[str, int], batch: Batch) -> dict[str, LoadedJob]:
-        """Return the decoded jobs, from the cache where the version is still the same."""
-        loaded = {}
-        missing = []
-        for job_id, version in versions.items():
-            cached = self._cache.get(job_id)
-            if cached is not None and cached.version == version:
-                loaded[job_id] = cached
-            else:
-                missing.append(job_id)
-        if missing:
-            if len(self._cache) > MAX_CACHED_JOBS:
-                self._cache.clear()
-            for row in DjangoJob.objects.filter(pk__in=missing):
-                try:
-                    job = self._store.restore(row)
-                except UnreadableJobError as error:
-                    self._set_aside(batch, error)
-                    continue
-                loaded[row.pk] = self._cache[row.pk] = LoadedJob(
-                    job=job,
-                    version=row.version,
-                    timeout=row.timeout,
-                    max_attempts=row.max_attempts,
-                    retry_delay=row.retry_delay,
-                    retry_on_lost=row.retry_on_lost,
-                )
+        """Return the decoded jobs; those that cannot be restored are set aside."""
+        loaded, errors = self._decoded.load(versions)
+        for error in errors:
+            self._set_aside(batch, error)
         return loaded
 
     def _set_aside(self, batch: Batch, error: UnreadableJobError) -> None:

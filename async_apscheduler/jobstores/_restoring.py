@@ -29,8 +29,8 @@ class RestoresJobsMixin(RecordsRunsMixin):
         super().__init__()
         self.serializer = serializer
 
-    def restore(self, row: DjangoJob) -> Job:
-        """Return the job of a row. Raises UnreadableJobError."""
+    def restore(self, row: DjangoJob | Any) -> Job:
+        """See restore_job(). Raises UnreadableJobError."""
         return restore_job(
             row, scheduler=self._scheduler, alias=self._alias, serializer=self.serializer
         )

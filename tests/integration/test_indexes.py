@@ -249,7 +249,7 @@ def test_pending_runs() -> None:
 
 def test_a_claim_never_reads_the_whole_history(claims: Claims) -> None:
     """No statement of a pass that takes due and pending work reads all runs."""
-    plans = plans_of(lambda: claims.claim(NOW, ["default"], room=100, active=0))
+    plans = plans_of(lambda: claims.claim(NOW, ["default"], room=100, active=0, pending=True))
 
     used = set[str]().union(*(plan.indexes for plan in plans))
     assert {JOB_DUE, RUN_STATUS} <= used

@@ -1,0 +1,84 @@
+"""Decoded jobs: each is decoded once for a version of its row, if possible before it is due.
+
+All methods are synchronous and run in the pass's database lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from async_apscheduler.engine.runs import LoadedJob
+from async_apscheduler.exceptions import UnreadableJobError
+from async_apscheduler.jobstores import DjangoJobStore
+from async_apscheduler.models import DjangoJob
+from async_apscheduler.models.loading import JOB_FIELDS
+
+MAX_JOBS = 100_000
+"""Jobs that are kept; beyond that the cache starts afresh."""
+
+MAX_AHEAD = 10_000
+"""Jobs that are decoded before they are due."""
+
+PORTION = 200
+"""Jobs that are decoded at once, so that others get their turn in the lane."""
+
+OPTIONS = ("version", "timeout", "max_attempts", "retry_delay", "retry_on_lost")
+"""Columns of what APScheduler's Job has no place for."""
+
+
+class DecodedJobs:
+    """A cache of decoded jobs."""
+
+    def __init__(self, store: DjangoJobStore) -> None:
+        self._store = store
+        self._jobs: dict[str, LoadedJob] = {}
+        self._upcoming: dict[str, int] = {}
+
+    def load(
+        self, versions: Mapping[str, int]
+    ) -> tuple[dict[str, LoadedJob], list[UnreadableJobError]]:
+        """Return the jobs by their ids, and why others cannot be restored.
+
+        `versions` says which version of each row is meant.
+        """
+        loaded, missing = {}, []
+        for job_id, version in versions.items():
+            job = self._jobs.get(job_id)
+            if job is not None and job.version == version:
+                loaded[job_id] = job
+            else:
+                missing.append(job_id)
+        errors: list[UnreadableJobError] = []
+        if missing:
+            if len(self._jobs) > MAX_JOBS:
+                self._jobs.clear()
+            # Not as instances of the model: those take three times as long to make.
+            rows = DjangoJob.objects.filter(pk__in=missing)
+            for row in rows.values_list("pk", *JOB_FIELDS, *OPTIONS, named=True):
+                try:
+                    loaded[row.pk] = self._jobs[row.pk] = self._decode(row)
+                except UnreadableJobError as error:
+                    errors.append(error)
+        return loaded, errors
+
+    def load_ahead(self, upcoming: Any) -> bool:
+        """Decode a portion of the jobs that are due soon; return True if there is more to do.
+
+        `upcoming` is a QuerySet of them; it is asked again when all that it last named are done.
+        """
+        if not self._upcoming:
+            known = self._jobs
+            for job_id, version in upcoming.values_list("pk", "version")[:MAX_AHEAD]:
+                if job_id not in known or known[job_id].version != version:
+                    self._upcoming[job_id] = version
+        portion = dict(islice(self._upcoming.items(), PORTION))
+        for job_id in portion:
+            del self._upcoming[job_id]
+        self.load(portion)
+        return bool(self._upcoming)
+
+    def _decode(self, row: Any) -> LoadedJob:
+        options = {name: getattr(row, name) for name in OPTIONS}
+        return LoadedJob(job=self._store.restore(row), **options)
