@@ -146,6 +146,7 @@ class LanePool:
         self._lanes: list[Lane] = []
         self._idle: list[Lane] = []
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def for_run(self) -> RunLane:
         """Return an executor for one run, which takes a lane when it is first used."""
@@ -159,6 +160,8 @@ class LanePool:
         each other would never end.
         """
         with self._lock:
+            if self._is_closed:
+                raise RuntimeError("The scheduler has stopped; its database lanes are closed.")
             if self._idle:
                 lane = self._idle.pop()  # the last one used: its connection is warm
             elif len(self._lanes) < self._size:
@@ -181,6 +184,7 @@ class LanePool:
     def close(self) -> None:
         """Close all lanes; returns at once."""
         with self._lock:
+            self._is_closed = True
             for lane in self._lanes:
                 lane.close()
             self._lanes.clear()
@@ -188,24 +192,32 @@ class LanePool:
 
 
 class RunLane(Executor):
-    """The executor of one run, for asgiref's ThreadSensitiveContext.
+    """The executor of one run.
 
     It takes a lane at the first call and keeps it until release(), because an ``aiterator()`` or a
-    server-side cursor needs the same thread each time.
+    server-side cursor needs the same thread each time. A task that outlives its run gets a lane
+    for each call.
     """
 
     def __init__(self, pool: LanePool) -> None:
         self._pool = pool
         self._lane: Lane | None = None
+        self._is_over = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call `fn` in the lane's thread."""
+        if self._is_over:
+            lane = self._pool.acquire()
+            future = lane.submit(fn, *args, **kwargs)
+            future.add_done_callback(lambda _: self._pool.release(lane))
+            return future
         if self._lane is None:
             self._lane = self._pool.acquire()
         return self._lane.submit(fn, *args, **kwargs)
 
     def release(self) -> None:
         """Give the lane back, if one was taken."""
+        self._is_over = True
         if self._lane is not None:
             self._pool.release(self._lane)
             self._lane = None

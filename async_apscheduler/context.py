@@ -34,6 +34,8 @@ class RunContext:
     log_lines: list[str] = field(default_factory=list)
     log_size: int = 0
     progress: dict[str, Any] | None = None
+    lane: Any = None
+    """The executor of a coroutine's database calls; see engine.coroutines."""
 
     def set_progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Show in the admin how far the run has come.

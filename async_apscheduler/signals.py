@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from django.dispatch import Signal
 
-run_started = Signal()
+run_started = Signal(use_caching=True)
 """A run begins on this node. Arguments: `run` (engine.runs.Run)."""
 
-run_finished = Signal()
+run_finished = Signal(use_caching=True)
 """A run ended on this node; its row is about to be written. Arguments: `run`."""
 
 runs_skipped = Signal()

@@ -6,8 +6,8 @@ All methods are called on the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,11 +22,15 @@ from async_apscheduler.engine.runs import Run
 from async_apscheduler.models import Reason, Status
 from async_apscheduler.signals import run_finished, run_started
 
+SLICE = 50
+"""Runs that are begun at one turn of the loop, so that others get theirs."""
+
 
 class ActiveRuns:
     """Starts runs, follows them, cancels them, and hands them to the recorder when they end.
 
-    `send` is given APScheduler's events; `on_end` is called after each end.
+    `tell` is given a run and what makes APScheduler's event of it, for those who listen; `on_end`
+    is called after each end.
     """
 
     def __init__(
@@ -35,15 +39,16 @@ class ActiveRuns:
         node: Node,
         recorder: Recorder,
         *,
-        send: Callable[[Any], None],
+        tell: Callable[[Callable[[Run], Any], Run], None],
         on_end: Callable[[], None],
     ) -> None:
         self._scheduler = scheduler
         self._node = node
         self._recorder = recorder
-        self._send = send
+        self._tell = tell
         self._on_end = on_end
         self._runs: set[Run] = set()
+        self._to_begin: deque[Run] = deque()
         self._by_key: dict[int, Run] = {}
         self._handed_over: dict[tuple[str, str, datetime], Run] = {}
         self._none_left = asyncio.Event()
@@ -51,24 +56,49 @@ class ActiveRuns:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
     def by_job(self) -> Counter[tuple[str, str]]:
         """Count the runs by alias of the job store and id of the job."""
         return Counter((run.jobstore, run.job.id) for run in self._runs)
 
-    def begin(self, run: Run) -> None:
-        """Start a run in the executor that its job names."""
+    def begin(self, runs: Iterable[Run]) -> None:
+        """Start runs in the executors that their jobs name, some at each turn of the loop.
+
+        From now on all of them count as going on.
+        """
+        is_beginning = bool(self._to_begin)
+        for run in runs:
+            self._runs.add(run)
+            self._to_begin.append(run)
+            if run.context.id is not None:
+                self._by_key[run.context.id] = run
+        if self._to_begin and not is_beginning:
+            self._none_left.clear()
+            self._begin_some()
+
+    def _begin_some(self) -> None:
+        for _ in range(min(SLICE, len(self._to_begin))):
+            self._begin(self._to_begin.popleft())
+        if self._to_begin:
+            self._scheduler._eventloop.call_soon(self._begin_some)
+
+    def _begin(self, run: Run) -> None:
+        if run not in self._runs:  # given up before
+            return
         run.begin(self._node.now())
-        self._runs.add(run)
-        self._none_left.clear()
-        if run.context.id is not None:
-            self._by_key[run.context.id] = run
+        if run.cancel_reason is not None:
+            run.end(Status.CANCELLED, run.cancel_reason)
+            self._ended(run)
+            return
         run_started.send_robust(type(self), run=run)
         executor = self._scheduler._executors.get(run.job.executor)
         if isinstance(executor, DjangoExecutor):
             executor.start_run(run, self._ended)
         else:
             self._hand_over(run, executor)
-        self._send(event_of_start(run))
+        self._tell(event_of_start, run)
 
     def take_back(self, event: JobExecutionEvent) -> None:
         """Note the end of a run that one of APScheduler's executors was given."""
@@ -92,6 +122,8 @@ class ActiveRuns:
     def give_up(self, reason: Reason) -> None:
         """Record as cancelled what did not end although it was cancelled."""
         for run in list(self._runs):
+            if not run.began:
+                run.begin(self._node.now())
             run.end(Status.CANCELLED, reason)
             self._conclude(run)
         self._handed_over.clear()
@@ -102,6 +134,9 @@ class ActiveRuns:
             await self._none_left.wait()
 
     def _cancel(self, run: Run, reason: Reason) -> None:
+        if run in self._to_begin:
+            run.cancel_reason = run.cancel_reason or reason
+            return
         executor = self._scheduler._executors.get(run.job.executor)
         if isinstance(executor, DjangoExecutor):
             executor.cancel(run, reason)
@@ -126,9 +161,7 @@ class ActiveRuns:
         if run not in self._runs:  # given up before
             return
         self._conclude(run)
-        event = event_of_end(run)
-        if event is not None:
-            self._send(event)
+        self._tell(event_of_end, run)
 
     def _conclude(self, run: Run) -> None:
         self._runs.discard(run)

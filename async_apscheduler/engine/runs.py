@@ -82,10 +82,18 @@ class Run:
         self.started_at = now
         self.began = time.perf_counter()
 
-    def end(self, status: Status, reason: str = "") -> None:
-        """Note how the run ended, now; a clock that jumps meanwhile changes nothing."""
+    def delay(self, seconds: float) -> None:
+        """Note that it began only `seconds` after begin(): it had to wait for a thread."""
+        self.started_at += timedelta(seconds=seconds)
+        self.began += seconds
+
+    def end(self, status: Status, reason: str = "", *, duration: float | None = None) -> None:
+        """Note how the run ended, now or after `duration` seconds.
+
+        A clock that jumps meanwhile changes nothing.
+        """
         self.status, self.reason = status, reason
-        self.duration = time.perf_counter() - self.began
+        self.duration = time.perf_counter() - self.began if duration is None else duration
         self.finished_at = self.started_at + timedelta(seconds=self.duration)
 
     @property
@@ -103,3 +111,7 @@ class Skipped:
     run_time: datetime
     reason: Reason
     fires: int
+
+
+class RunTimedOutError(TimeoutError):
+    """A run took longer than its job's timeout."""

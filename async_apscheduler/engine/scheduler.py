@@ -33,6 +33,7 @@ from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.passes import Pass
 from async_apscheduler.engine.recorder import Recorder
 from async_apscheduler.engine.retention import Retention
+from async_apscheduler.engine.runs import Run
 from async_apscheduler.engine.sync_guard import GuardedMethods
 from async_apscheduler.engine.work import Work
 from async_apscheduler.exceptions import ConfigurationError, SynchronousCallError
@@ -150,7 +151,7 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
     def start_unclaimed(self, job: Job, run_time: Any) -> None:
         """Start a run that is not claimed in the database, and record it at its end."""
         now = self.node.now()
-        self._runs.begin(unclaimed_run(job, run_time, node_id=self.node.id, now=now))
+        self._runs.begin([unclaimed_run(job, run_time, node_id=self.node.id, now=now)])
 
     def start(self, paused: bool = False) -> None:
         """Not here: starting waits for the database. Raises SynchronousCallError."""
@@ -173,7 +174,7 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
             self,
             self.node,
             self._recorder,
-            send=self._send,
+            tell=self._tell,
             on_end=lambda: work.run_ended(),
         )
         work = self._work = Work(
@@ -284,6 +285,11 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         if event.code & RUN_ENDED and self._work is not None:
             self._runs.take_back(event)
         self._send(event)
+
+    def _tell(self, describe: Callable[[Run], Any], run: Run) -> None:
+        """Tell the listeners what happened to a run; without listeners no event is made."""
+        if self._listeners and (event := describe(run)) is not None:
+            self._send(event)
 
     def _send(self, event: Any) -> None:
         if self._listeners:

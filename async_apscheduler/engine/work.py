@@ -108,8 +108,7 @@ class Work:
         room = self._node.capacity - active if self._may_claim() else 0
         executors = list(self._scheduler._executors)
         result = await self._lane.run(work.work, now, executors, active=active, room=room)
-        for run in result.claimed.runs:
-            self._runs.begin(run)
+        self._runs.begin(result.claimed.runs)
         self._report_skipped(result.claimed.skipped)
         for job_id in result.claimed.removed:
             self._scheduler._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job_id, work.jobstore))
@@ -129,8 +128,7 @@ class Work:
             active=self._runs.by_job(),
             room=self._node.capacity - len(self._runs),
         )
-        for run in work.runs:
-            self._runs.begin(run)
+        self._runs.begin(work.runs)
         self._report_skipped(work.skipped)
         for alias, error in work.errors:
             part = f"job store {alias!r}"

@@ -19,6 +19,8 @@ from apscheduler.jobstores.base import JobLookupError
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
+from async_apscheduler.engine.active import SLICE
+from async_apscheduler.engine.foreign import unclaimed_run
 from async_apscheduler.exceptions import ConfigurationError, SynchronousCallError
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
@@ -362,7 +364,7 @@ async def test_a_failing_run_that_was_asked_to_stop_is_not_tried_again(start: St
     await await_until(lambda: work.seen == ["thread began"])
 
     await run.acancel()
-    [active] = scheduler._executors["default"].runs
+    [active] = scheduler._runs
     await await_until(lambda: not active.may_be_retried)
     work.thread_gate.set()
     run = await run.ajoin(timeout=10)
@@ -612,3 +614,64 @@ async def test_start_and_shutdown_may_alternate(start: Start) -> None:
     await scheduler.aadd_job(work.mark, id="job")
 
     assert (await finished_run("job")).status == Status.SUCCEEDED
+
+
+async def test_a_task_that_outlives_its_run_can_still_use_the_database(start: Start) -> None:
+    """What a job leaves running gets a lane for each call, and gives it back."""
+    await start()
+
+    await DjangoJob.objects.aschedule(work.leave_task_behind, id="job", args=["later"])
+    await finished_run("job")
+    work.gates["later"].set()
+
+    await await_until(Note.objects.filter(text="later").aexists)
+
+
+async def test_jobs_are_decoded_before_they_are_due(start: Start) -> None:
+    """When the time comes only the versions are compared."""
+    scheduler = await start()
+    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+
+    for number in range(3):
+        await scheduler.aadd_job(work.mark, "date", run_date=soon, id=f"job-{number}")
+    decoded = scheduler._work._django._claims._decoded._jobs
+
+    await await_until(lambda: len(decoded) == 3)
+    assert not work.seen
+    await await_until(lambda: len(work.seen) == 3)
+
+
+async def test_an_edit_of_a_decoded_job_counts(start: Start) -> None:
+    """A job that is changed after it was decoded runs as it is now."""
+    scheduler = await start()
+    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    await scheduler.aadd_job(work.mark, "date", run_date=soon, id="job", args=["before"])
+    decoded = scheduler._work._django._claims._decoded._jobs
+    await await_until(lambda: "job" in decoded)
+
+    await scheduler.amodify_job("job", args=["after"])
+
+    await await_until(lambda: work.seen == ["after"])
+
+
+async def test_runs_that_have_not_begun_can_be_cancelled(start: Start) -> None:
+    """More runs than begin at one turn of the loop: those still waiting end as cancelled."""
+    scheduler = await start()
+    runs = [
+        unclaimed_run(
+            await scheduler.aadd_job(
+                work.mark, "interval", hours=1, id=f"job-{number}", args=[number]
+            ),
+            datetime.now(UTC),
+            node_id=scheduler.node.id,
+            now=datetime.now(UTC),
+        )
+        for number in range(2 * SLICE)
+    ]
+
+    scheduler._runs.begin(runs)
+    scheduler._runs.cancel_all(Reason.SHUTDOWN)
+    await scheduler._runs.wait_until_none_left()
+
+    assert all(run.status == Status.CANCELLED for run in runs)
+    assert work.seen == []

@@ -40,6 +40,21 @@ async def mark(value: Any = None) -> None:
     seen.append(value)
 
 
+async def leave_task_behind(name: str) -> None:
+    """Return, but leave a task running that writes a note when the test opens a gate."""
+    gates[name] = asyncio.Event()
+
+    async def write_later() -> None:
+        await gates[name].wait()
+        await Note.objects.acreate(text=name)
+
+    left_behind.append(asyncio.create_task(write_later()))
+
+
+left_behind: list[asyncio.Task[None]] = []
+"""Tasks of leave_task_behind(); the loop itself would forget them."""
+
+
 def mark_plain(value: Any = None) -> None:
     """Leave a value in this process, from a thread."""
     seen.append(value)
