@@ -18,6 +18,8 @@ from async_apscheduler._database import (
     Lane,
     LanePool,
     RunLane,
+    _lanes,
+    discard_connection,
     retrying_once,
 )
 from async_apscheduler.models import DjangoJob
@@ -325,6 +327,30 @@ def test_a_query_on_a_dead_connection_is_asked_once_more(lane: Lane, database: V
     assert answer == 0
     assert calls == ["outside", "outside", "inside"]
     assert done(lane, ask_again_and_again) == 0
+
+
+async def test_a_database_that_does_not_answer_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, database: Vendor
+) -> None:
+    """The waiting thread gets an error instead of an answer, and the lane works again."""
+    if database == "sqlite":
+        pytest.skip(FILE_DOES_NOT_BREAK)
+    monkeypatch.setattr(_lanes, "ANSWER_LIMIT", 0.3)
+    lane = Lane("test")
+    nap = {"postgresql": "SELECT pg_sleep(3)", "mariadb": "SELECT SLEEP(3)"}[database]
+
+    def ask(question: str) -> Any:
+        with connections["default"].cursor() as cursor:
+            cursor.execute(question)
+            return cursor.fetchone()[0]
+
+    await lane.ask(ask, "SELECT 1")
+    with pytest.raises(CONNECTION_ERRORS):
+        await lane.ask(ask, nap)
+    await lane.ask(discard_connection, "default")
+
+    assert await lane.ask(ask, "SELECT 2") == 2
+    lane.close()
 
 
 def test_close_closes_the_connections(make_pool: Callable[[int], LanePool]) -> None:

@@ -13,8 +13,7 @@ import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import DataError, InterfaceError, OperationalError, connections
 
-from async_apscheduler import _database
-from async_apscheduler._database import JobThreads, Lane, LanePool, retrying_once
+from async_apscheduler._database import JobThreads, Lane, LanePool, _pool, _threads, retrying_once
 from tests.support import wait_until
 
 MakePool = Callable[[int], LanePool]
@@ -42,8 +41,9 @@ def cleanings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, threading.Thre
     def instead_of(name: str) -> Callable[[], None]:
         return lambda: done.append((name, threading.current_thread()))
 
-    monkeypatch.setattr(_database, "close_old_connections", instead_of("close old"))
-    monkeypatch.setattr(_database, "_replace_broken_connections", instead_of("replace broken"))
+    for module in (_pool, _threads):
+        monkeypatch.setattr(module, "close_old_connections", instead_of("close old"))
+    monkeypatch.setattr(_pool, "replace_broken_connections", instead_of("replace broken"))
     return done
 
 

@@ -1,0 +1,35 @@
+"""The one door between the event loop and the database.
+
+Django forbids database calls on the loop. A *lane* is one thread with its own Django connections;
+everything asynchronous in this package reaches the database through a lane, so there is one place
+to look when a connection is stale, and one place that bounds how many connections there are.
+"""
+
+from async_apscheduler._database._connections import (
+    CONNECTION_ERRORS,
+    QueryWrapper,
+    database_now,
+    discard_connection,
+    is_deadlock,
+    retrying_once,
+)
+from async_apscheduler._database._lanes import ANSWER_LIMIT, Lane
+from async_apscheduler._database._loop import in_database_thread, on_event_loop
+from async_apscheduler._database._pool import LanePool, RunLane
+from async_apscheduler._database._threads import JobThreads
+
+__all__ = [
+    "ANSWER_LIMIT",
+    "CONNECTION_ERRORS",
+    "JobThreads",
+    "Lane",
+    "LanePool",
+    "QueryWrapper",
+    "RunLane",
+    "database_now",
+    "discard_connection",
+    "in_database_thread",
+    "is_deadlock",
+    "on_event_loop",
+    "retrying_once",
+]

@@ -1,0 +1,147 @@
+"""Single connections: whether they live, and what to do when they do not."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, ParamSpec, TypeVar
+
+from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+QueryWrapper = Callable[..., Any]
+"""A function for Django's ``connection.execute_wrapper``."""
+
+CONNECTION_ERRORS = (OperationalError, InterfaceError, InternalError)
+"""What a database raises when it is away, restarted, locked or out of space."""
+
+MYSQL_DEADLOCK = 1213
+POSTGRESQL_DEADLOCK = "40P01"
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Return True if the database ended a transaction because it and another waited in a circle.
+
+    That happens to correct programs, too; the transaction is to be done over.
+    """
+    cause = error.__cause__
+    code = error.args[0] if error.args else None
+    return code == MYSQL_DEADLOCK or getattr(cause, "sqlstate", None) == POSTGRESQL_DEADLOCK
+
+
+def database_now(database: str) -> datetime:
+    """Return the time by the clock of the database server, aware, in UTC."""
+    connection = connections[database]
+    question = {
+        "postgresql": "SELECT clock_timestamp() AT TIME ZONE 'UTC'",
+        "mysql": "SELECT UTC_TIMESTAMP(6)",
+    }.get(connection.vendor)
+    if question is None:  # SQLite lives in this process
+        return datetime.now(UTC)
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        moment: datetime = cursor.fetchone()[0]
+    return moment.replace(tzinfo=UTC)
+
+
+def discard_connection(database: str) -> None:
+    """Close this thread's connection after an error, so that the next query opens a new one."""
+    connection = connections[database]
+    if connection.in_atomic_block:
+        return
+    try:
+        connection.close()
+    except CONNECTION_ERRORS:
+        connection.connection = None
+
+
+def retrying_once(database: str, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `func`, and once more if the connection to `database` turns out to be dead.
+
+    Not inside a transaction: there the caller has to start over.
+    """
+    connection = connections[database]
+    before = connection.connection
+    try:
+        return func(*args, **kwargs)
+    except CONNECTION_ERRORS:
+        # An atomic block that ends on a dead connection has replaced it already.
+        is_replaced = before is not None and connection.connection is not before
+        if connection.in_atomic_block or (is_alive(connection) and not is_replaced):
+            raise
+        discard_connection(database)
+        return func(*args, **kwargs)
+
+
+def replace_broken_connections() -> None:
+    """Close connections that are dead, and no others: another run may be using them."""
+    for connection in connections.all(initialized_only=True):
+        if connection.errors_occurred and not connection.in_atomic_block:
+            if not is_alive(connection):
+                connection.close()
+            connection.errors_occurred = False
+
+
+def is_alive(connection: BaseDatabaseWrapper) -> bool:
+    # Django's backend for MySQL cannot be asked before there is a connection.
+    return connection.connection is not None and connection.is_usable()
+
+
+CONNECT_TIMEOUT = 10
+"""Seconds that a database may take to accept a connection."""
+
+
+def prepare_thread(wrapper: QueryWrapper | None = None) -> None:
+    """Set up the connections of the calling thread, before any of them is opened.
+
+    `wrapper` sees every query. Unless the project says otherwise, connecting gives up after
+    CONNECT_TIMEOUT, and on SQLite transactions take the write lock when they begin: one that reads
+    first and then writes, while another thread has written, fails at once with "database is locked"
+    however long the timeout is.
+    """
+    for connection in connections.all():
+        if wrapper is not None:
+            connection.execute_wrappers.append(wrapper)
+        defaults = _DEFAULT_OPTIONS.get(connection.vendor, {})
+        options = {**defaults, **connection.settings_dict["OPTIONS"]}
+        connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
+
+
+_DEFAULT_OPTIONS: dict[str, dict[str, Any]] = {
+    "sqlite": {"transaction_mode": "IMMEDIATE"},
+    "postgresql": {"connect_timeout": CONNECT_TIMEOUT},
+    "mysql": {"connect_timeout": CONNECT_TIMEOUT},
+}
+
+
+def break_connection(connection: BaseDatabaseWrapper) -> None:
+    """Let the thread that waits for an answer on this connection get an error; from any thread.
+
+    A server that hangs, or a network that swallows packets, would keep it waiting for hours. Only
+    shutting the socket down ends that: timeouts of the server do not help when it hangs.
+    """
+    descriptor = _descriptor(connection.connection)
+    if descriptor is None:
+        return
+    # Of a duplicate, so that closing this object leaves the driver's own descriptor alone. An error
+    # means that it was closed at this moment.
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
+
+
+def _descriptor(raw: Any) -> int | None:
+    """Return the file descriptor of a driver's connection; None if it has none."""
+    if raw is None:
+        return None
+    pymysql_socket = getattr(raw, "_sock", None)  # PyMySQL has no public name for it
+    fileno = getattr(raw, "fileno", None) or getattr(pymysql_socket, "fileno", None)
+    try:
+        return None if fileno is None else int(fileno())
+    except Exception:  # each driver has its own error for a connection that is closed
+        return None

@@ -1,0 +1,85 @@
+"""A lane: one thread with its own database connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from async_apscheduler._database._connections import (
+    QueryWrapper,
+    break_connection,
+    prepare_thread,
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ANSWER_LIMIT = 10.0
+"""Seconds after which a database that does not answer counts as away."""
+
+
+class Lane(Executor):
+    """One thread with its own database connections."""
+
+    def __init__(self, name: str, *, query_wrapper: QueryWrapper | None = None) -> None:
+        self.name = name
+        self.runs = 0
+        """How many runs share this lane now; kept by the pool."""
+        self._thread = ThreadPoolExecutor(
+            max_workers=1,
+            thread_name_prefix=name,
+            initializer=self._prepare,
+            initargs=(query_wrapper,),
+        )
+        self._connections: list[BaseDatabaseWrapper] = []
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Call `fn` in this lane's thread."""
+        return self._thread.submit(fn, *args, **kwargs)
+
+    async def run(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `func` in this lane's thread and wait for its result without blocking the loop."""
+        return await asyncio.wrap_future(self.submit(func, *args, **kwargs))
+
+    async def ask(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """See run(); a database that does not answer within ANSWER_LIMIT makes it fail."""
+        return await self.answer(self.run(func, *args, **kwargs))
+
+    async def answer(self, work: Awaitable[T]) -> T:
+        """Wait for `work` that goes on in this lane, but not for ever for the database.
+
+        The outcome is always that of the work itself, which ends soon when its connection is
+        broken: who left while a claim is being committed would never start what was claimed.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait((task,), timeout=ANSWER_LIMIT)
+                if not task.done():
+                    self.interrupt()
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        return task.result()
+
+    def interrupt(self) -> None:
+        """Break the connections, so that whatever waits for an answer on them gets an error."""
+        for connection in self._connections:
+            break_connection(connection)
+
+    def _prepare(self, query_wrapper: QueryWrapper | None) -> None:
+        prepare_thread(query_wrapper)
+        self._connections = list(connections.all())
+
+    def close(self) -> None:
+        """Close the connections and let the thread end; returns at once."""
+        try:
+            self._thread.submit(connections.close_all)
+        except RuntimeError:  # closed before
+            return
+        self._thread.shutdown(wait=False)
