@@ -74,6 +74,7 @@ class Batch:
             (self._exhausted if keep_row else self.claimed.removed).append(job_id)
         for run_time in plan.start:
             run = self._run(loaded, run_time)
+            run.next_run_time = plan.next_run_time
             self._add_row(job_id, run_time, run, status=Status.RUNNING, started_at=self.now)
             self.claimed.runs.append(run)
         for run_time in plan.wait:

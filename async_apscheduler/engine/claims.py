@@ -5,43 +5,37 @@ All methods are synchronous and run in the pass's database lane.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
-from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Count, Exists, F, OuterRef, Subquery, Value
+from django.db import IntegrityError, OperationalError, connections, transaction
+from django.db.models import Count, F, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from async_apscheduler import codec
 from async_apscheduler._database import is_deadlock
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Batch, Claimed
 from async_apscheduler.engine.decoded import DecodedJobs
 from async_apscheduler.engine.nodes import Node
+from async_apscheduler.engine.outlook import jobs_of_node
 from async_apscheduler.engine.plans import plan_fires
 from async_apscheduler.engine.runs import LoadedJob, Run
-from async_apscheduler.exceptions import NodeEvictedError, UnreadableJobError
-from async_apscheduler.jobstores import MAX_TEXT, DjangoJobStore
-from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNode
+from async_apscheduler.exceptions import UnreadableJobError
+from async_apscheduler.jobstores import DjangoJobStore, kept_text
+from async_apscheduler.models import DjangoJob, DjangoJobExecution
+
+LEAD = timedelta(milliseconds=50)
+"""How long before their time runs are claimed, so that they can start at it."""
+
+MAX_BATCH = 500
+"""Runs that one pass claims at most, so that the loop can start them between two passes."""
+
+MIN_BATCH = 50
+"""Runs that a pass claims at least while that many are due; many nodes take less, to share them."""
 
 MAX_ATTEMPTS = 3
 """How often a claim is done over at once, before it is left to the next pass."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What one look at the database found."""
-
-    next_run_time: datetime | None
-    """The earliest next run time of all jobs that this node may run."""
-
-    runs_wait: bool
-    """True if there are pending runs whose time has come."""
-
-    cancel_requested: bool
-    """True if somebody asked to cancel a run of this node."""
 
 
 class Claims:
@@ -52,35 +46,35 @@ class Claims:
         self._node = node
         self._decoded = DecodedJobs(store)
         self._doubtful: list[Run] = []
+        self._took = 0.0
+        """Seconds that the last claim held the locks of others up."""
 
-    def look(self, now: datetime, executors: Iterable[str]) -> Outlook:
-        """Return what there is to do, by one indexed query.
+    @property
+    def batch_size(self) -> int:
+        """How many runs to claim at once, so that all nodes get a share."""
+        if self._node.peers > 1 and self._has_one_writer:
+            return MIN_BATCH
+        return max(MIN_BATCH, MAX_BATCH // self._node.peers)
 
-        Raises NodeEvictedError.
+    @property
+    def turn_of_others(self) -> timedelta:
+        """How long to let the others claim before the next batch.
+
+        Where rows can be locked all claim at once. SQLite has one writer at a time and no queue for
+        it: who has just written is the first to write again, and others might starve.
         """
-        due = self._jobs(executors).scheduled().order_by("next_run_time")
-        waiting = DjangoJobExecution.objects.ready(now)
-        asked = DjangoJobExecution.objects.running().filter(
-            node_id=OuterRef("pk"), cancel_requested_at__isnull=False
-        )
-        found = (
-            SchedulerNode.objects.alive()
-            .filter(pk=self._node.id)
-            .values_list(Subquery(due.values("next_run_time")[:1]), Exists(waiting), Exists(asked))
-            .first()
-        )
-        if found is None:
-            raise NodeEvictedError(f"Node {self._node.name!r} (#{self._node.id}) is evicted.")
-        return Outlook(*found)
+        if not self._has_one_writer:
+            return timedelta(0)
+        return timedelta(seconds=self._took * (self._node.peers - 1))
 
-    def runs_to_cancel(self) -> list[int]:
-        """Return the keys of this node's runs that somebody asked to cancel."""
-        runs = DjangoJobExecution.objects.running().on_node(self._node.id)
-        return list(runs.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True))
+    @property
+    def _has_one_writer(self) -> bool:
+        features = connections[DjangoJob.objects.db].features
+        return not features.has_select_for_update_skip_locked
 
     def load_ahead(self, until: datetime, executors: Iterable[str]) -> bool:
         """Decode some of the jobs that are due by `until`; return True if there is more to do."""
-        return self._decoded.load_ahead(self._jobs(executors).due(until))
+        return self._decoded.load_ahead(jobs_of_node(executors).due(until))
 
     def claim(
         self, now: datetime, executors: Iterable[str], *, room: int, active: int, pending: bool
@@ -117,20 +111,26 @@ class Claims:
         batch = Batch(self._node, self.alias, now, careful=careful)
         with transaction.atomic(using=DjangoJob.objects.db):
             self._node.fence(active)
-            confirmed = self._confirmed(batch)
+            began = time.monotonic()
+            self._doubtful = confirmed = self._confirmed()
             if pending and room > 0:
                 self._take_pending(batch, executors, room)
             self._take_due(batch, executors, room - len(batch.claimed.runs))
             batch.write()
-            self._doubtful.extend(batch.claimed.runs)
+            self._doubtful = confirmed + batch.claimed.runs
         # Until here an error leaves open whether the transaction was committed: the next attempt
         # then looks which of these runs are there, and starts them.
-        self._doubtful.clear()
+        self._doubtful = []
+        self._took = time.monotonic() - began
+        self._decoded.forget(batch.claimed.removed)
         batch.claimed.runs.extend(confirmed)
         return batch.claimed
 
-    def _confirmed(self, batch: Batch) -> list[Run]:
-        """Return the runs of a failed attempt whose claim was committed after all."""
+    def _confirmed(self) -> list[Run]:
+        """Return the runs of failed attempts whose claim was committed after all.
+
+        The fence has waited for the end of any such transaction: what is not there now never will.
+        """
         if not self._doubtful:
             return []
         runs = DjangoJobExecution.objects.running().on_node(self._node.id)
@@ -141,6 +141,27 @@ class Claims:
             if run.context.id is not None:
                 confirmed.append(run)
         return confirmed
+
+    def still_wanted(self, runs: list[Run]) -> list[Run]:
+        """Return those of the runs, claimed ahead, whose jobs are as they were at the claim.
+
+        The others are given back: their rows go, and a job that is still to fire then does so.
+        """
+        jobs = DjangoJob.objects.filter(pk__in=[run.job.id for run in runs])
+        found = {pk: state for pk, *state in jobs.values_list("pk", "version", "next_run_time")}
+        changed = [
+            run for run in runs if found.get(run.job.id) != [run.loaded.version, run.next_run_time]
+        ]
+        if not changed:
+            return runs
+        with transaction.atomic(using=DjangoJob.objects.db):
+            own = DjangoJobExecution.objects.running().on_node(self._node.id)
+            own.filter(pk__in=[run.context.id for run in changed]).delete()
+            for run in changed:
+                jobs.scheduled().filter(pk=run.job.id, next_run_time=run.next_run_time).update(
+                    next_run_time=run.run_time
+                )
+        return [run for run in runs if run not in changed]
 
     def _take_pending(self, batch: Batch, executors: list[str], room: int) -> None:
         """Take runs that wait: run now, retries, and fires that waited for an earlier one."""
@@ -179,10 +200,10 @@ class Claims:
                 batch.take(pk, job, run_time, attempt)
 
     def _take_due(self, batch: Batch, executors: list[str], room: int) -> None:
-        """Take the fires of jobs whose time has come, oldest first."""
+        """Take the fires of jobs whose time has come, or will in a moment, oldest first."""
         if room <= 0:
             return
-        due = self._jobs(executors).due(batch.now).locked()
+        due = jobs_of_node(executors).due(batch.now + LEAD).locked()
         rows = list(due.values_list("pk", "version", "next_run_time")[:room])
         if not rows:
             return
@@ -196,14 +217,17 @@ class Claims:
                 continue
             job.job.next_run_time = next_run_time
             room_left = room - len(batch.claimed.runs)
+            moment = max(batch.now, next_run_time)
             try:
-                plan = plan_fires(job.job, batch.now, active=active.get(job_id, 0), room=room_left)
+                plan = plan_fires(job.job, moment, active=active.get(job_id, 0), room=room_left)
             except Exception as error:  # a trigger of the user's own may raise anything
                 self._set_aside(
                     batch, UnreadableJobError(job_id, f"its trigger failed: {error!r}.")
                 )
             else:
-                batch.add(job, plan)
+                # Until its time a claim must be easy to take back, and an earlier run may end.
+                if next_run_time <= batch.now or plan.is_plain_run:
+                    batch.add(job, plan)
 
     def _load(self, versions: dict[str, int], batch: Batch) -> dict[str, LoadedJob]:
         """Return the decoded jobs; those that cannot be restored are set aside."""
@@ -214,9 +238,5 @@ class Claims:
 
     def _set_aside(self, batch: Batch, error: UnreadableJobError) -> None:
         row = DjangoJob.objects.get(pk=error.job_id)
-        if DjangoJob.objects.quarantine(row, codec.safe_text(error.reason, MAX_TEXT)):
+        if DjangoJob.objects.quarantine(row, kept_text(error.reason)):
             batch.claimed.quarantined.append(error)
-
-    @staticmethod
-    def _jobs(executors: Iterable[str]) -> Any:
-        return DjangoJob.objects.for_node(get_settings().environment, executors)

@@ -5,7 +5,7 @@ All methods are synchronous and run in the pass's database lane.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
@@ -24,7 +24,7 @@ MAX_AHEAD = 10_000
 PORTION = 200
 """Jobs that are decoded at once, so that others get their turn in the lane."""
 
-OPTIONS = ("version", "timeout", "max_attempts", "retry_delay", "retry_on_lost")
+OPTIONS = ("version", "timeout", "max_attempts", "retry_delay", "retry_on_lost", "lost_runs")
 """Columns of what APScheduler's Job has no place for."""
 
 
@@ -78,6 +78,11 @@ class DecodedJobs:
             del self._upcoming[job_id]
         self.load(portion)
         return bool(self._upcoming)
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Drop jobs that are gone."""
+        for job_id in job_ids:
+            self._jobs.pop(job_id, None)
 
     def _decode(self, row: Any) -> LoadedJob:
         options = {name: getattr(row, name) for name in OPTIONS}

@@ -1,11 +1,14 @@
-"""This process in the table of nodes: joining, signs of life, leaving, and rescuing others' runs.
+"""This process in the table of nodes: joining, signs of life, leaving, rescuing others' runs.
 
 All methods are synchronous and run in a database lane.
 """
 
 from __future__ import annotations
 
+import math
 import platform
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
@@ -16,23 +19,41 @@ from django.db.models import Exists, F, OuterRef
 
 from async_apscheduler._database import database_now
 from async_apscheduler.conf import get_settings
+from async_apscheduler.engine.clock import NOTABLE, SharedClock
 from async_apscheduler.exceptions import NodeEvictedError
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
 from async_apscheduler.models.executions import ACTIVE
+from async_apscheduler.signals import clock_jumped, clocks_differ
 
-NEGLIGIBLE_OFFSET = timedelta(milliseconds=100)
-"""A difference of the clocks that may as well come from measuring it."""
+GRACE_BEATS = 2
+"""Heartbeats that others get after this node was away: whatever kept it may have kept them, too."""
+
+
+@dataclass(slots=True)
+class Rescue:
+    """What became of nodes that gave no sign of life."""
+
+    names: list[str] = field(default_factory=list)
+    runs: int = 0
+    """How many runs they had going on."""
+    poisonous: list[str] = field(default_factory=list)
+    """Ids of the jobs that were set aside, because it was not the first time."""
 
 
 class Node:
-    """This scheduler's row, and the clock that all nodes share: the database's."""
+    """This scheduler's row, its lease, and the clock that all nodes share."""
 
     def __init__(self, name: str, capacity: int) -> None:
         self.name = name
         self.capacity = capacity
         self.row: SchedulerNode | None = None
-        self.clock_offset = timedelta(0)
-        """How far the database's clock is ahead of this machine's."""
+        self.is_evicted = False
+        """True once this node has found out that it was declared lost, until it joins again."""
+        self.peers = 1
+        """How many nodes there are, this one among them, as of the last heartbeat."""
+        self._clock = SharedClock()
+        self._renewed_at = -math.inf
+        self._steady_since = math.inf
 
     @property
     def id(self) -> int:
@@ -42,13 +63,23 @@ class Node:
         return int(self.row.pk)
 
     def now(self) -> datetime:
-        """Return the time by the database's clock, as last measured."""
-        return datetime.now(UTC) + self.clock_offset
+        """Return the time by the database's clock."""
+        return self._clock.now()
+
+    @property
+    def has_lease(self) -> bool:
+        """True while no other node may declare this one lost.
+
+        Counted from the start of the last sign of life that arrived, by a clock that goes on
+        while the process is frozen.
+        """
+        return time.monotonic() - self._renewed_at < get_settings().node_timeout
 
     def join(self) -> SchedulerNode:
         """Insert a row for this process and return it."""
         settings = get_settings()
-        self._measure_clock()
+        began = time.monotonic()
+        self._set_clock()
         now = self.now()
         self.row = SchedulerNode.objects.create(
             name=self.name[:255],
@@ -63,6 +94,9 @@ class Node:
                 "python": platform.python_version(),
             },
         )
+        self.is_evicted = False
+        self._note_renewal(began)
+        self._count_peers()
         return self.row
 
     def fence(self, running: int, **news: Any) -> None:
@@ -72,74 +106,111 @@ class Node:
         statement also takes the write lock before anything is read; reading first, schedulers at
         Django's default settings would fail with "database is locked".
         """
+        began = time.monotonic()
         alive = SchedulerNode.objects.alive().filter(pk=self.id)
         if not alive.update(heartbeat_at=self.now(), running=running, **news):
-            raise NodeEvictedError(
-                f"Node {self.name!r} (#{self.id}) gave no sign of life for too long and was "
-                "declared lost. It joins again as a new node."
-            )
+            self.is_evicted = True
+            raise self.evicted()
+        self._note_renewal(began)
+
+    def evicted(self) -> NodeEvictedError:
+        """Return the error that says that this node was declared lost."""
+        return NodeEvictedError(
+            f"Node {self.name!r} (#{self.id}) gave no sign of life for too long and was declared "
+            "lost. It joins again as a new node."
+        )
 
     def beat(self, running: int, lag: float) -> None:
-        """Give a sign of life, by a clock measured afresh; `lag` is the event loop's, in seconds.
+        """Give a sign of life, by a clock read afresh; `lag` is the event loop's, in seconds.
 
         Raises NodeEvictedError.
         """
-        self._measure_clock()
+        self._set_clock()
         self.fence(running, loop_lag=round(lag, 6))
+        self._count_peers()
 
     def drain(self) -> None:
         """Say that this node takes no more runs."""
         self._set_state(SchedulerNode.State.DRAINING)
 
     def leave(self) -> None:
-        """Say that this node has stopped."""
-        self._set_state(SchedulerNode.State.STOPPED)
+        """Say that this node has stopped.
 
-    def rescue(self) -> tuple[list[str], int]:
-        """Declare silent nodes lost and end their runs; return their names and how many runs.
-
-        A run becomes `lost`, or pending again if its job allows it with `retry_on_lost`.
+        A run that it has still going on was claimed and never begun, because the answer to the
+        claim got lost, or its end could not be written: it is lost, as if the process had died.
         """
-        limit = self.now() - timedelta(seconds=get_settings().node_timeout)
-        silent = list(SchedulerNode.objects.silent_since(limit).exclude(pk=self.id))
-        names: list[str] = []
-        runs = 0
-        for node in silent:
+        with transaction.atomic(using=SchedulerNode.objects.db):
+            self._set_state(SchedulerNode.State.STOPPED)
+            self._end_runs_of(self.id)
+
+    def rescue(self) -> Rescue:
+        """Declare silent nodes lost and end their runs.
+
+        A run becomes `lost`, or pending again if its job allows it with `retry_on_lost`. A node
+        that was away itself, because the database was, lets the others come back first.
+        """
+        settings = get_settings()
+        rescue = Rescue()
+        if time.monotonic() - self._steady_since < GRACE_BEATS * settings.heartbeat_interval:
+            return rescue
+        limit = self.now() - timedelta(seconds=settings.node_timeout)
+        for node in self._others(SchedulerNode.objects.silent_since(limit)):
             with transaction.atomic(using=SchedulerNode.objects.db):
                 claimed = SchedulerNode.objects.silent_since(limit).filter(pk=node.pk)
                 if claimed.update(state=SchedulerNode.State.LOST):
-                    names.append(str(node))
-                    runs += self._end_runs_of(node)
-        return names, runs
+                    rescue.names.append(str(node))
+                    job_ids = self._running_jobs_of(node.pk)
+                    rescue.runs += len(job_ids)
+                    rescue.poisonous += DjangoJob.objects.filter(pk__in=job_ids).note_lost()
+                    self._end_runs_of(node.pk)
+        return rescue
 
-    def _end_runs_of(self, node: SchedulerNode) -> int:
-        now = self.now()
-        runs = DjangoJobExecution.objects.running().on_node(node)
+    @staticmethod
+    def _running_jobs_of(node_id: int) -> list[str]:
+        """Return the ids of the jobs that the node is running, one for each run."""
+        runs = DjangoJobExecution.objects.running().on_node(node_id)
+        return list(runs.order_by().values_list("job_id", flat=True))
+
+    def _end_runs_of(self, node_id: int) -> None:
+        runs = DjangoJobExecution.objects.running().on_node(node_id)
         repeatable = DjangoJob.objects.filter(pk=OuterRef("job_id"), retry_on_lost=True)
-        retried = runs.filter(Exists(repeatable)).update(
+        runs.filter(Exists(repeatable.exclude(status=DjangoJob.Status.QUARANTINED))).update(
             status=Status.PENDING, node=None, attempt=F("attempt") + 1, started_at=None
         )
-        lost = runs.update(status=Status.LOST, reason=Reason.NODE_LOST, finished_at=now)
-        return int(retried + lost)
+        runs.update(status=Status.LOST, reason=Reason.NODE_LOST, finished_at=self.now())
+
+    def _count_peers(self) -> None:
+        self.peers = self._others(SchedulerNode.objects.running()).count() + 1
+
+    def _others(self, nodes: Any) -> Any:
+        """Return those of the nodes that share this node's environment, without itself."""
+        return nodes.filter(environment=get_settings().environment).exclude(pk=self.id)
 
     def tidy(self) -> None:
         """End pending runs whose job is gone, and jobs that only waited for their last run."""
         job = DjangoJob.objects.filter(pk=OuterRef("job_id"))
-        DjangoJobExecution.objects.pending().filter(~Exists(job)).update(
-            status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=self.now()
-        )
+        pending = DjangoJobExecution.objects.pending().filter(~Exists(job))
+        if pending.exists():  # a statement that writes takes SQLite's lock even for nothing
+            pending.update(status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=self.now())
         active = DjangoJobExecution.objects.filter(job_id=OuterRef("pk"), status__in=ACTIVE)
-        DjangoJob.objects.exhausted().filter(~Exists(active)).delete()
+        jobs = DjangoJob.objects.filter(environment=get_settings().environment)
+        jobs.exhausted().filter(~Exists(active)).delete()
 
     def _set_state(self, state: SchedulerNode.State) -> None:
         SchedulerNode.objects.alive().filter(pk=self.id).update(
             state=state, heartbeat_at=self.now(), running=0
         )
 
-    def _measure_clock(self) -> None:
-        before = datetime.now(UTC)
-        theirs = database_now(SchedulerNode.objects.db)
-        after = datetime.now(UTC)
-        offset = theirs - (before + (after - before) / 2)
-        if abs(offset - self.clock_offset) > NEGLIGIBLE_OFFSET:
-            self.clock_offset = offset
+    def _note_renewal(self, began: float) -> None:
+        """Note that a sign of life arrived that was begun at `began`, by time.monotonic()."""
+        if began - self._renewed_at > get_settings().node_timeout:
+            self._steady_since = began
+        self._renewed_at = began
+
+    def _set_clock(self) -> None:
+        jump = self._clock.set(lambda: database_now(SchedulerNode.objects.db))
+        if jump:
+            clock_jumped.send_robust(type(self), seconds=jump.total_seconds())
+        difference = datetime.now(UTC) - self.now()
+        if abs(difference) > NOTABLE:
+            clocks_differ.send_robust(type(self), seconds=difference.total_seconds())

@@ -30,6 +30,12 @@ class Plan:
     next_run_time: datetime | None = None
     """The job's next fire; None if there is none."""
 
+    @property
+    def is_plain_run(self) -> bool:
+        """True for one run of a job that fires again, and nothing else."""
+        is_one = len(self.start) == 1 and not self.wait and not self.skipped
+        return is_one and self.next_run_time is not None
+
 
 def plan_fires(job: Job, now: datetime, *, active: int, room: int) -> Plan:
     """Apply the job's coalesce, misfire and overlap rules to its fires up to `now`.

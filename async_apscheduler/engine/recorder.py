@@ -19,7 +19,8 @@ from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connect
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.backoff import Backoff
 from async_apscheduler.engine.runs import Run
-from async_apscheduler.models import DjangoJobExecution, Reason, Status
+from async_apscheduler.jobstores import kept_text
+from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
 from async_apscheduler.signals import work_failed, work_resumed
 
 logger = logging.getLogger(__name__)
@@ -28,14 +29,15 @@ MAX_BATCH = 1000
 MAX_FRAMES = 50
 EXECUTOR = str(Path(__file__).with_name("executor.py"))
 """Where the frames come from that every traceback begins with and nobody wants to read."""
-MAX_TEXT = 65_536
-"""Characters of an exception, a traceback or a log that are kept."""
 
 
 class Recorder:
-    """Takes finished runs and writes them."""
+    """Takes finished runs and writes them.
 
-    def __init__(self, lane: Lane, on_written: Callable[[], None]) -> None:
+    `on_written` is told after each batch whether any of its runs is to be tried again.
+    """
+
+    def __init__(self, lane: Lane, on_written: Callable[[bool], None]) -> None:
         self._lane = lane
         self._on_written = on_written
         self._waiting: list[Run] = []
@@ -66,7 +68,7 @@ class Recorder:
             self._arrived.clear()
             while self._waiting:
                 try:
-                    await self._write_batch(self._waiting[:MAX_BATCH])
+                    await self._lane.answer(self._write_batch(self._waiting[:MAX_BATCH]))
                 except Exception as error:
                     delay = backoff.failed()
                     work_failed.send_robust(
@@ -89,7 +91,7 @@ class Recorder:
                 # Something in one of the rows; the others must not wait for it for ever.
                 await self._write_one_by_one(batch)
         del self._waiting[: len(batch)]
-        self._on_written()
+        self._on_written(any(run.retry_at is not None for run in batch))
 
     async def _write(self, batch: list[Run]) -> None:
         unclaimed = [_new_row(run) for run in batch if not run.has_row]
@@ -99,6 +101,9 @@ class Recorder:
         for run in batch:
             if run.has_row:
                 by_node.setdefault(run.node_id, []).append(_end(run))
+        survived = {run.job.id for run in batch if run.loaded.lost_runs}
+        if survived:
+            await DjangoJob.objects.filter(pk__in=survived).anote_survived()
         for node_id, ends in by_node.items():
             written = await DjangoJobExecution.objects.all().afinish(node_id, ends)
             if written < len(ends):
@@ -118,7 +123,7 @@ class Recorder:
             except Exception as error:
                 run.return_value, run.traceback = None, ""
                 run.context.log_lines.clear()
-                run.exception = f"The result could not be stored: {error!r}"[:MAX_TEXT]
+                run.exception = kept_text(f"The result could not be stored: {error!r}")
                 await self._write([run])
 
 
@@ -127,8 +132,8 @@ def prepare(run: Run) -> None:
     if run.status == Status.CANCELLED and run.reason != Reason.RAISED:
         return  # its reason says it all
     if run.error is not None:
-        run.exception = codec.safe_text(_describe(run.error), MAX_TEXT)
-        run.traceback = codec.safe_text(_traceback(run.error), MAX_TEXT)
+        run.exception = kept_text(_describe(run.error))
+        run.traceback = kept_text(_traceback(run.error))
     elif run.result is not None:
         run.return_value = codec.encode_result(run.result, get_settings().return_value_max_bytes)
 
@@ -187,7 +192,8 @@ def _columns(run: Run) -> dict[str, Any]:
         "exception": run.exception,
         "traceback": run.traceback,
         "return_value": run.return_value,
-        "log": codec.safe_text(run.log, MAX_TEXT) if context.log_lines else "",
+        "log": kept_text(run.log) if context.log_lines else "",
         "db_queries": context.db_queries,
         "db_seconds": context.db_seconds,
+        "loop_blocked_seconds": context.loop_blocked_seconds,
     }

@@ -36,7 +36,7 @@ class Retention:
         """Prune again and again, until cancelled."""
         while True:
             try:
-                pause = PAUSE if await self._lane.run(self.prune_batch) else INTERVAL
+                pause = PAUSE if await self._lane.ask(self.prune_batch) else INTERVAL
             except Exception as error:
                 pause = INTERVAL
                 work_failed.send_robust(type(self), part="retention", error=error, retry_in=pause)
@@ -64,7 +64,8 @@ class Retention:
     def _forget_nodes(self, seconds: float) -> None:
         limit = self._node.now() - timedelta(seconds=seconds)
         gone = [SchedulerNode.State.STOPPED, SchedulerNode.State.LOST]
-        SchedulerNode.objects.filter(state__in=gone, heartbeat_at__lt=limit).delete()
+        nodes = SchedulerNode.objects.filter(environment=get_settings().environment)
+        nodes.filter(state__in=gone, heartbeat_at__lt=limit).delete()
 
     def _jobs_with_more_than(self, runs: int) -> list[str]:
         counted = self._finished().order_by().values("job_id").annotate(runs=Count("pk"))
@@ -73,7 +74,9 @@ class Retention:
 
     @staticmethod
     def _finished() -> Any:
-        return DjangoJobExecution.objects.finished()
+        """Return finished runs, except of nodes of another environment: a copied history stays."""
+        foreign = SchedulerNode.objects.exclude(environment=get_settings().environment)
+        return DjangoJobExecution.objects.finished().exclude(node__in=foreign.values("pk"))
 
     @staticmethod
     def _delete(runs: Any, *, after: int = 0) -> int:

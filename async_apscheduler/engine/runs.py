@@ -23,6 +23,7 @@ class LoadedJob:
     max_attempts: int = 1
     retry_delay: float = 0.0
     retry_on_lost: bool = False
+    lost_runs: int = 0
 
     @property
     def may_run_again(self) -> bool:
@@ -56,6 +57,8 @@ class Run:
     result: Any = field(default=None)
     """What the job returned, for the event; `return_value` is what is stored of it."""
     retry_at: datetime | None = None
+    next_run_time: datetime | None = None
+    """The job's next fire as of the claim."""
 
     @property
     def job(self) -> Job:

@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from async_apscheduler.jobstores._django import RELEASE_INTERVAL, DjangoJobStore
 from async_apscheduler.jobstores._memory import DjangoMemoryJobStore
-from async_apscheduler.jobstores._recording import MAX_TEXT
+from async_apscheduler.jobstores._recording import kept_text
 
-__all__ = ["MAX_TEXT", "RELEASE_INTERVAL", "DjangoJobStore", "DjangoMemoryJobStore"]
+__all__ = ["RELEASE_INTERVAL", "DjangoJobStore", "DjangoMemoryJobStore", "kept_text"]

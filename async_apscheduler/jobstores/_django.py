@@ -21,6 +21,7 @@ from async_apscheduler.models.loading import (
     row_values,
     trigger_json,
 )
+from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.models.scheduling import RUN_OPTIONS, keep_schedule
 from async_apscheduler.registry import registry
 from async_apscheduler.triggers import DueTimes, fire_times
@@ -54,7 +55,7 @@ class DjangoJobStore(RestoresJobsMixin):
         row = self._find(job_id)
         if row is None:
             return None
-        if row.status == DjangoJob.Status.QUARANTINED:
+        if row.status == DjangoJob.Status.QUARANTINED and not row.is_poisonous:
             self._release(row)
         return self.restore(row)
 
@@ -113,9 +114,8 @@ class DjangoJobStore(RestoresJobsMixin):
         if (due := self._handed_out.pop(job_id, None)) and _only_moves_on(due, values):
             self._move_on(due, values["next_run_time"])
             return
-        values |= {"status": _status(job), "error": "", "held_run_time": None}
-        rows = self._rows.filter(pk=job_id)
-        if not self._query(lambda: rows.update(**values, version=F("version") + 1)):
+        values |= {"status": _status(job), "error": "", "held_run_time": None, "lost_runs": 0}
+        if not self._query(lambda: self._update(job_id, values)):
             raise JobLookupError(job_id)
 
     def remove_job(self, job_id: str) -> None:
@@ -192,10 +192,19 @@ class DjangoJobStore(RestoresJobsMixin):
         rows = self._rows.filter(pk=due.pk, next_run_time=due.next_run_time)
         self._query(lambda: rows.update(next_run_time=next_run_time))
 
+    def _update(self, job_id: str, values: dict[str, Any]) -> bool:
+        row = self._rows.filter(pk=job_id)
+        with transaction.atomic(using=self._rows.db):
+            if not row.update(**values, version=F("version") + 1):
+                return False
+            send_notice(self._rows.db, work_for(row.values_list("environment", flat=True).get()))
+        return True
+
     def _insert(self, row: DjangoJob) -> None:
         try:
             with transaction.atomic(using=self._rows.db):
                 self._rows.bulk_create([row])
+                send_notice(self._rows.db, work_for(row.environment))
         except IntegrityError:
             if not self._rows.filter(pk=row.pk).exists():
                 raise

@@ -22,6 +22,7 @@ from apscheduler.jobstores.base import BaseJobStore
 from async_apscheduler import codec
 from async_apscheduler._database import CONNECTION_ERRORS, Lane, retrying_once
 from async_apscheduler.conf import get_settings
+from async_apscheduler.masking import masked_text
 from async_apscheduler.models import DjangoJobExecution, Reason, Status
 
 RUN_EVENTS = (
@@ -193,12 +194,17 @@ class _Told:
             line = "".join(traceback.format_exception_only(event.exception)).strip()
             return {
                 "status": Status.FAILED,
-                "exception": codec.safe_text(line, MAX_TEXT),
-                "traceback": codec.safe_text(event.traceback or "", MAX_TEXT),
+                "exception": kept_text(line),
+                "traceback": kept_text(event.traceback or ""),
             }
         limit = get_settings().return_value_max_bytes
         result = None if event.retval is None else codec.encode_result(event.retval, limit)
         return {"status": Status.SUCCEEDED, "return_value": result}
+
+
+def kept_text(text: str) -> str:
+    """Return what is stored of a text: so much, and no secrets, as rows are copied and searched."""
+    return codec.safe_text(masked_text(codec.safe_text(text, MAX_TEXT)), MAX_TEXT)
 
 
 def _running(database: str, job_id: str, run_time: datetime) -> Any:

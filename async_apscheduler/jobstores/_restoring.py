@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
 from apscheduler.job import Job
-from django.db import connections
+from django.db import connections, transaction
 
-from async_apscheduler import codec
 from async_apscheduler._database import retrying_once
 from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import UnreadableJobError
-from async_apscheduler.jobstores._recording import MAX_TEXT, RecordsRunsMixin
+from async_apscheduler.jobstores._recording import RecordsRunsMixin, kept_text
 from async_apscheduler.models import DjangoJob
 from async_apscheduler.models.limits import is_storable
 from async_apscheduler.models.loading import restore_job
+from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.signals import job_quarantined, job_released
 
 T = TypeVar("T")
@@ -45,23 +45,30 @@ class RestoresJobsMixin(RecordsRunsMixin):
 
     def release_readable(self) -> None:
         """Give quarantined jobs that can be restored again their place back."""
-        for row in self._fetch(self._mine.quarantined()):
+        for row in self._fetch(self._mine.releasable()):
             try:
                 self._release(row)
             except UnreadableJobError:
                 continue
 
     def _quarantine(self, row: DjangoJob, error: UnreadableJobError) -> None:
-        reason = codec.safe_text(error.reason, MAX_TEXT)
+        reason = kept_text(error.reason)
         if self._query(lambda: self._rows.quarantine(row, reason)):
             job_quarantined.send_robust(type(self), job_id=row.pk, error=error)
 
     def _release(self, row: DjangoJob) -> None:
         """Give a quarantined job its place back. Raises UnreadableJobError."""
         self.restore(row)
-        if self._query(lambda: self._rows.release(row)):
+        if self._query(lambda: self._give_back(row)):
             job_released.send_robust(type(self), job_id=row.pk)
         row.next_run_time = row.held_run_time
+
+    def _give_back(self, row: DjangoJob) -> bool:
+        with transaction.atomic(using=self._rows.db):
+            released: bool = self._rows.release(row)
+            if released:
+                send_notice(self._rows.db, work_for(row.environment))
+        return released
 
     def _find(self, job_id: str) -> DjangoJob | None:
         if not isinstance(job_id, str) or not is_storable(job_id):

@@ -98,6 +98,10 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "lost_runs",
+                    models.PositiveIntegerField(default=0, verbose_name="lost runs in a row"),
+                ),
+                (
                     "declaration",
                     models.JSONField(blank=True, null=True, verbose_name="declaration"),
                 ),

@@ -16,10 +16,11 @@ from django.db import IntegrityError, transaction
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.models.bulk import update_each
-from async_apscheduler.models.changes import JobChange
+from async_apscheduler.models.changes import JobChange, without_secrets
 from async_apscheduler.models.declared import DECLARED_FIELDS, DeclaredJob, declared_jobs
 from async_apscheduler.models.executions import DjangoJobExecution, Reason, Status
 from async_apscheduler.models.jobs import EDITED_FIELDS, DjangoJob
+from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.registry import Declaration
 
 CODE = "by the code"
@@ -108,6 +109,7 @@ class _Synchronisation:
             self._remove(ended)
             self._add(found.new)
             JobChange.objects.using(self._database).bulk_create(self._trail, batch_size=BATCH)
+            send_notice(self._database, work_for(self._environment))
         return Synchronised(
             added=found.new,
             changed=changed,
@@ -204,6 +206,7 @@ def _apply(row: DjangoJob, job: DeclaredJob) -> bool:
     row.version += 1
     if row.status == DjangoJob.Status.QUARANTINED:  # it gets another try
         row.next_run_time, row.held_run_time, row.error = row.held_run_time, None, ""
+        row.lost_runs = 0
         paused = row.next_run_time is None
         row.status = DjangoJob.Status.PAUSED if paused else DjangoJob.Status.SCHEDULED
     if "trigger" not in changed or row.status == DjangoJob.Status.PAUSED:
@@ -232,7 +235,8 @@ def _change_between(row: DjangoJob, before: dict[str, Any], after: dict[str, Any
 
 def _change_of(row: DjangoJob, action: JobChange.Action, **sides: dict[str, Any]) -> JobChange:
     """Return a line of the audit trail. `sides` are `before` and `after`."""
-    return JobChange(job_id=row.pk, action=action, changed_by=CODE, **sides)
+    shown = {side: without_secrets(fields, func=row.func) for side, fields in sides.items()}
+    return JobChange(job_id=row.pk, action=action, changed_by=CODE, **shown)
 
 
 def _batches(ids: list[str]) -> Iterator[list[str]]:

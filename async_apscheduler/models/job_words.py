@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from asgiref.sync import sync_to_async
 from django.db import models
 
 from async_apscheduler.models.bulk import update_each
@@ -13,6 +14,10 @@ from async_apscheduler.models.managers import ConfiguredQuerySet
 
 if TYPE_CHECKING:
     from async_apscheduler.models.jobs import DjangoJob
+
+
+MAX_LOST_RUNS = 3
+"""How many runs of a job in a row may be lost with their process, until the job is set aside."""
 
 
 class JobQuerySet(ConfiguredQuerySet):
@@ -80,6 +85,41 @@ class JobQuerySet(ConfiguredQuerySet):
                 next_run_time=None,
             )
         )
+
+    def note_lost(self) -> list[str]:
+        """Count a run of each of these jobs that was lost; return the ids of those set aside.
+
+        A job whose runs end MAX_LOST_RUNS times in a row with the process is set aside: perhaps it
+        kills its process, and would go on killing one after the other.
+        """
+        self.update(lost_runs=models.F("lost_runs") + 1, version=models.F("version") + 1)
+        poisonous = self.poisonous().exclude(status="quarantined")
+        job_ids = list(poisonous.values_list("pk", flat=True))
+        if job_ids:
+            self.filter(pk__in=job_ids).update(
+                status="quarantined",
+                error=f"The process died {MAX_LOST_RUNS} times in a row while it ran. If that is "
+                "not its own doing, or has been mended, resume the job.",
+                held_run_time=models.F("next_run_time"),
+                next_run_time=None,
+            )
+        return job_ids
+
+    def note_survived(self) -> None:
+        """Note that runs of these jobs have ended without the process."""
+        self.filter(lost_runs__gt=0).update(lost_runs=0, version=models.F("version") + 1)
+
+    async def anote_survived(self) -> None:
+        """See note_survived()."""
+        await sync_to_async(self.note_survived)()
+
+    def poisonous(self) -> JobQuerySet:
+        """Jobs whose last runs were all lost with their process."""
+        return self.filter(lost_runs__gte=MAX_LOST_RUNS)
+
+    def releasable(self) -> JobQuerySet:
+        """Jobs that leave the quarantine as soon as they can be restored."""
+        return self.quarantined().filter(lost_runs__lt=MAX_LOST_RUNS)
 
     def release(self, row: DjangoJob) -> bool:
         """Give a quarantined job back its place in the schedule."""

@@ -18,11 +18,21 @@ from async_apscheduler.exceptions import AsyncAPSchedulerError, InvalidJobError
 from async_apscheduler.models.changes import JobChange, record_change
 from async_apscheduler.models.executions import DjangoJobExecution, Reason, Status
 from async_apscheduler.models.fields import ExactCharField, MomentField
+from async_apscheduler.models.job_words import MAX_LOST_RUNS
 from async_apscheduler.models.loading import restore_trigger, trigger_json
 from async_apscheduler.models.managers import ConfiguredModel
+from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.models.scheduling import JobManager, first_run_time
 
-EDITED_FIELDS = ("trigger", "status", "next_run_time", "held_run_time", "error", "version")
+EDITED_FIELDS = (
+    "trigger",
+    "status",
+    "next_run_time",
+    "held_run_time",
+    "error",
+    "lost_runs",
+    "version",
+)
 """What pause(), resume() and reschedule() write."""
 
 
@@ -71,6 +81,8 @@ class DjangoJob(ConfiguredModel):
     error = models.TextField(_("error"), blank=True, default="")
     held_run_time = MomentField(_("held run"), null=True, blank=True)
     """The next run time at the moment of the quarantine, given back at the release."""
+    lost_runs = models.PositiveIntegerField(_("lost runs in a row"), default=0)
+    """How many of the last runs were lost with their process; see JobQuerySet.note_lost()."""
     declaration = models.JSONField(_("declaration"), null=True, blank=True)
     """What the code said when it was last synchronised; see models.declarations."""
 
@@ -90,6 +102,11 @@ class DjangoJob(ConfiguredModel):
 
     def __str__(self) -> str:
         return self.name or self.pk
+
+    @property
+    def is_poisonous(self) -> bool:
+        """True if the job is set aside because its runs were lost with their processes."""
+        return self.status == self.Status.QUARANTINED and self.lost_runs >= MAX_LOST_RUNS
 
     def describe_trigger(self) -> str:
         """Return the trigger in words, or why it cannot be read."""
@@ -162,7 +179,7 @@ class DjangoJob(ConfiguredModel):
         """
         runs = DjangoJobExecution.objects.using(self.database)
         with transaction.atomic(using=self.database):
-            self._locked_row()
+            job = self._locked_row()
             waiting: DjangoJobExecution | None = runs.pending().filter(job_id=self.pk).first()
             if waiting is not None:
                 return waiting
@@ -172,6 +189,7 @@ class DjangoJob(ConfiguredModel):
                 status=Status.PENDING,
                 requested_by=by[:255],
             )
+            send_notice(self.database, work_for(job.environment))
             return run
 
     async def arun(self, *, by: str = "") -> DjangoJobExecution:
@@ -202,6 +220,7 @@ class DjangoJob(ConfiguredModel):
                 before={key: before[key] for key in changed},
                 after={key: after[key] for key in changed},
             )
+            send_notice(self.database, work_for(fresh.environment))
 
     def _schedule_next(self) -> None:
         trigger = restore_trigger(self.trigger)
@@ -212,6 +231,7 @@ class DjangoJob(ConfiguredModel):
                 "another trigger, or remove it."
             )
         self.status, self.error, self.held_run_time = self.Status.SCHEDULED, "", None
+        self.lost_runs = 0
 
     def _locked_row(self) -> DjangoJob:
         row: DjangoJob | None = type(self).objects.using(self.database).hold(self.pk)

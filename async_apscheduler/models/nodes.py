@@ -22,6 +22,10 @@ class NodeQuerySet(ConfiguredQuerySet):
         """Nodes that may still run jobs."""
         return self.filter(state__in=[SchedulerNode.State.RUNNING, SchedulerNode.State.DRAINING])
 
+    def running(self) -> NodeQuerySet:
+        """Nodes that take runs."""
+        return self.filter(state=SchedulerNode.State.RUNNING, capacity__gt=0)
+
     def silent_since(self, moment: datetime) -> NodeQuerySet:
         """Nodes that should live but gave no sign of it after `moment`."""
         return self.alive().filter(heartbeat_at__lt=moment)

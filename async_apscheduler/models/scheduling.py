@@ -20,6 +20,7 @@ from async_apscheduler.models.job_words import JobQuerySet
 from async_apscheduler.models.limits import check_job_id, check_numbers
 from async_apscheduler.models.loading import build_job, row_values
 from async_apscheduler.models.managers import ConfiguredManager
+from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.registry import UNSET, given, registry
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
             raise ConflictingIdError(values["id"]) from None
         added = {"trigger": row.trigger}
         record_change(self.db, row.pk, JobChange.Action.ADDED, by=by, after=added)
+        send_notice(self.db, work_for(row.environment))
         return row
 
     def _replace(
@@ -176,10 +178,11 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
         for field, value in values.items():
             setattr(row, field, value)
         row.version += 1
-        row.error, row.held_run_time = "", None
+        row.error, row.held_run_time, row.lost_runs = "", None, 0
         row.save(using=self.db)
         after = {"func": row.func, "trigger": row.trigger}
         record_change(self.db, row.pk, JobChange.Action.CHANGED, by=by, before=before, after=after)
+        send_notice(self.db, work_for(row.environment))
         return row
 
 

@@ -14,6 +14,7 @@ from django.db import connection
 
 from async_apscheduler.engine.claims import Claims
 from async_apscheduler.engine.nodes import Node
+from async_apscheduler.engine.outlook import Lookout
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNode, Status
 
@@ -231,9 +232,9 @@ def test_due_jobs() -> None:
     assert not plan.scanned, plan.text
 
 
-def test_a_look_at_what_there_is_to_do(claims: Claims) -> None:
+def test_a_look_at_what_there_is_to_do(node: Node) -> None:
     """Each part of the question that every pass asks goes by an index."""
-    plan = plan_of(lambda: claims.look(NOW, ["default"]))
+    plan = plan_of(lambda: Lookout(node).look(NOW, ["default"]))
 
     assert {JOB_DUE, RUN_STATUS} <= plan.indexes, plan.text
     assert not plan.scanned, plan.text

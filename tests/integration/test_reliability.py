@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from async_apscheduler import signals
 from async_apscheduler.models import (
@@ -76,8 +78,9 @@ async def test_results_wait_in_memory_while_the_database_is_away(
     assert scheduler.unwritten_results == 0
 
 
-async def test_runs_of_a_lost_node_are_ended(start: Start) -> None:
+async def test_runs_of_a_lost_node_are_ended(start: Start, settings: Any) -> None:
     """A node without a sign of life is declared lost: its runs become lost, or pending again."""
+    settings.ASYNC_APSCHEDULER = {"HEARTBEAT_INTERVAL": 0.2}
     long_ago = datetime.now(UTC) - timedelta(hours=1)
     dead = await SchedulerNode.objects.acreate(
         name="dead", started_at=long_ago, heartbeat_at=long_ago, capacity=1
@@ -235,6 +238,87 @@ async def test_old_history_is_pruned_by_age_and_by_number(start: Start, settings
     await await_until(kept)
     newest = [run.run_time for run in await runs_of("many")]
     assert newest == [now - timedelta(minutes=1), now]
+
+
+async def test_runs_are_started_although_the_look_after_their_claim_fails(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is claimed is nobody else's: forgotten here it would be lost."""
+    scheduler = await start()
+    lookout = scheduler._work._django._lookout
+    look, failures = lookout.look, []
+
+    def fail_once(*args: Any) -> Any:
+        if work.seen or failures or not DjangoJobExecution.objects.exists():
+            return look(*args)
+        failures.append(1)
+        raise OperationalError("the connection was killed")
+
+    monkeypatch.setattr(lookout, "look", fail_once)
+    await DjangoJob.objects.aschedule(work.mark, args=["claimed"], id="job")
+
+    assert (await finished_run("job")).status == Status.SUCCEEDED
+    assert failures == [1]
+
+
+@pytest.mark.parametrize("first", ["not done", "answer lost"])
+async def test_a_commit_that_fails_again_and_again_starts_a_run_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Whether it was done or not, and then again: what is there in the end is started once."""
+    await start()
+    fates = [first, "answer lost"]
+    real = BaseDatabaseWrapper._commit
+
+    def commit(connection: Any) -> None:
+        is_claim = threading.current_thread().name.startswith("scheduler")
+        has_run = is_claim and DjangoJobExecution.objects.running().exists()
+        if not (fates and has_run):
+            real(connection)
+            return
+        if fates.pop(0) == "answer lost":
+            real(connection)
+        raise OperationalError("the connection was lost")
+
+    monkeypatch.setattr(BaseDatabaseWrapper, "_commit", commit)
+    await DjangoJob.objects.aschedule(
+        work.mark, "interval", hours=1, id="job", next_run_time=datetime.now(UTC)
+    )
+    await finished_run("job")
+    await DjangoJob.objects.aschedule(work.mark, args=["last"], id="last")
+    await finished_run("last")
+
+    assert fates == []
+    assert work.seen == [None, "last"]
+
+
+async def test_the_history_of_another_environment_is_not_pruned(
+    start: Start, settings: Any
+) -> None:
+    """Who tests with a copy of the production database finds in it what was copied."""
+    settings.ASYNC_APSCHEDULER = {"RETENTION": 3600, "ENVIRONMENT": "staging"}
+    long_ago = datetime.now(UTC) - timedelta(days=1)
+    for environment in ("production", "staging"):
+        node = await SchedulerNode.objects.acreate(
+            name=environment,
+            environment=environment,
+            started_at=long_ago,
+            heartbeat_at=long_ago,
+            capacity=1,
+            state=SchedulerNode.State.STOPPED,
+        )
+        await DjangoJobExecution.objects.acreate(
+            job_id=environment, run_time=long_ago, status=Status.SUCCEEDED, node=node
+        )
+
+    await start()
+
+    async def is_pruned() -> bool:
+        return not await DjangoJobExecution.objects.filter(job_id="staging").aexists()
+
+    await await_until(is_pruned)
+    assert await DjangoJobExecution.objects.filter(job_id="production").aexists()
+    assert await SchedulerNode.objects.filter(name="production").aexists()
 
 
 async def test_a_thousand_jobs_due_at_once_all_run(start: Start) -> None:

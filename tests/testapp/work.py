@@ -55,6 +55,13 @@ left_behind: list[asyncio.Task[None]] = []
 """Tasks of leave_task_behind(); the loop itself would forget them."""
 
 
+async def block_loop(seconds: float) -> None:
+    """Do what a coroutine must not do."""
+    seen.append("blocks")
+    time.sleep(seconds)  # noqa: ASYNC251  # that is what it is for
+    seen.append("blocked")
+
+
 def mark_plain(value: Any = None) -> None:
     """Leave a value in this process, from a thread."""
     seen.append(value)

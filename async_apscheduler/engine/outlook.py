@@ -1,0 +1,78 @@
+"""Look what there is to do, by one indexed query; nothing is claimed.
+
+All methods are synchronous and run in the pass's database lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Subquery
+
+from async_apscheduler.conf import get_settings
+from async_apscheduler.engine.nodes import Node
+from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNode
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What one look at the database found."""
+
+    next_run_time: datetime | None
+    """The earliest next run time of all jobs that this node may run."""
+
+    available_at: datetime | None
+    """The earliest time of a pending run whose time has not come."""
+
+    runs_wait: bool
+    """True if there are pending runs whose time has come."""
+
+    cancel_requested: bool
+    """True if somebody asked to cancel a run of this node."""
+
+
+def jobs_of_node(executors: Iterable[str]) -> Any:
+    """Return the jobs that a node with these executors may run."""
+    return DjangoJob.objects.for_node(get_settings().environment, executors)
+
+
+class Lookout:
+    """Looks on behalf of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def look(self, now: datetime, executors: Iterable[str]) -> Outlook:
+        """Return what there is to do, by one indexed query.
+
+        Raises NodeEvictedError.
+        """
+        due = jobs_of_node(executors).scheduled().order_by("next_run_time")
+        waiting = DjangoJobExecution.objects.ready(now)
+        later = DjangoJobExecution.objects.pending().filter(available_at__gt=now)
+        later = later.order_by("available_at")
+        asked = DjangoJobExecution.objects.running().filter(
+            node_id=OuterRef("pk"), cancel_requested_at__isnull=False
+        )
+        found = (
+            SchedulerNode.objects.alive()
+            .filter(pk=self._node.id)
+            .values_list(
+                Subquery(due.values("next_run_time")[:1]),
+                Subquery(later.values("available_at")[:1]),
+                Exists(waiting),
+                Exists(asked),
+            )
+            .first()
+        )
+        if found is None:
+            raise self._node.evicted()
+        return Outlook(*found)
+
+    def runs_to_cancel(self) -> list[int]:
+        """Return the keys of this node's runs that somebody asked to cancel."""
+        runs = DjangoJobExecution.objects.running().on_node(self._node.id)
+        return list(runs.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True))
