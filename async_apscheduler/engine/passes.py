@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Claimed
-from async_apscheduler.engine.claims import Claims
-
-MAX_BATCH = 500
-"""Runs that one pass claims at most, so that the loop can start them between two passes."""
+from async_apscheduler.engine.claims import LEAD, Claims
+from async_apscheduler.engine.outlook import Lookout
+from async_apscheduler.engine.wakeup import CommitCounter
 
 AHEAD = timedelta(seconds=3)
 """How long before they are due jobs are decoded."""
@@ -32,15 +31,21 @@ class PassResult:
     """Keys of runs that somebody asked to cancel."""
     next_at: datetime | None = None
     """When the next pass has something to do; None if nothing is known."""
+    error: Exception | None = None
+    """What failed after the claim, whose runs are to be started all the same."""
 
 
 class Pass:
     """Looks for due work, again and again."""
 
-    def __init__(self, claims: Claims) -> None:
+    def __init__(self, claims: Claims, lookout: Lookout) -> None:
         self.jobstore = claims.alias
         self._claims = claims
+        self._lookout = lookout
+        self._commits = CommitCounter()
+        self._is_news_expected = True
         self._expected_at: datetime | None = None
+        self._available_at: datetime | None = None
         self._looked_at = 0.0
         self._loaded_ahead_at = 0.0
         self.runs_wait = False
@@ -48,57 +53,98 @@ class Pass:
         self.lacks_room = False
         """True if there is due work that this node had no room for at the last look."""
 
+    def expect_news(self) -> None:
+        """Let the next pass look, even if nobody else seems to have written anything.
+
+        To be called after an error as well, which leaves open what was found. From any thread.
+        """
+        self._is_news_expected = True
+
     def work(self, now: datetime, executors: list[str], *, active: int, room: int) -> PassResult:
         """Take due work for up to `room` more runs; `active` is how many this node has going on.
 
         Raises NodeEvictedError, and whatever the database raises.
         """
         result = PassResult()
-        tried = room > 0 and (self.runs_wait or self._is_expected(now))
+        pending = self.runs_wait or _has_come(self._available_at, now)
+        tried = room > 0 and (pending or _has_come(self._expected_at, now + LEAD))
         if tried:
-            batch = min(room, MAX_BATCH)
+            self._is_news_expected = True  # whatever comes of it, it is not as it was
+            batch = min(room, self._claims.batch_size)
             result.claimed = self._claims.claim(
-                now, executors, room=batch, active=active, pending=self.runs_wait
+                now, executors, room=batch, active=active, pending=pending
             )
             taken = len(result.claimed.runs)
             room -= taken
             if room > 0 and taken == batch and not self._is_look_due():
-                result.next_at = now  # where so much was due there is probably more
+                # Where so much was due there is probably more.
+                result.next_at = now + self._claims.turn_of_others
                 return result
-        self._look(now, executors, result)
-        self.lacks_room = room <= 0 and (self.runs_wait or self._is_expected(now))
-        if not self.lacks_room:
-            result.next_at = self._next_at(now, tried_in_vain=tried and result.claimed.is_empty)
-            if self._load_ahead(now, executors):
-                result.next_at = now
+        try:
+            self._look_ahead(now, executors, result, room=room, tried=tried, pending=pending)
+        except Exception as error:
+            result.error = error
         return result
 
+    def _look_ahead(
+        self,
+        now: datetime,
+        executors: list[str],
+        result: PassResult,
+        *,
+        room: int,
+        tried: bool,
+        pending: bool,
+    ) -> None:
+        """Find out when there is something to do, and prepare for it."""
+        if self._commits.has_moved() or self._is_news_expected or pending:
+            self._look(now, executors, result)
+        self.lacks_room = room <= 0 and (self.runs_wait or _has_come(self._expected_at, now))
+        if not self.lacks_room:
+            result.next_at = self._next_at(now, tried_in_vain=tried and result.claimed.is_empty)
+            result.next_at = _earliest(result.next_at, self._load_ahead(now, executors))
+
     def _look(self, now: datetime, executors: list[str], result: PassResult) -> None:
-        outlook = self._claims.look(now, executors)
+        self._is_news_expected = False  # before the look: what comes during it may be news to it
+        outlook = self._lookout.look(now, executors)
         self._looked_at = time.monotonic()
-        self._expected_at, self.runs_wait = outlook.next_run_time, outlook.runs_wait
+        self._expected_at, self._available_at = outlook.next_run_time, outlook.available_at
+        self.runs_wait = outlook.runs_wait
         if outlook.cancel_requested:
-            result.cancel = self._claims.runs_to_cancel()
+            result.cancel = self._lookout.runs_to_cancel()
 
     def _is_look_due(self) -> bool:
         return time.monotonic() - self._looked_at >= get_settings().poll_interval
 
-    def _load_ahead(self, now: datetime, executors: list[str]) -> bool:
-        """While nothing is due decode jobs that will be; return True if there is more to do."""
-        until = now + AHEAD
-        is_idle = self._expected_at is not None and now < self._expected_at <= until
-        if not is_idle or time.monotonic() < self._loaded_ahead_at + AHEAD.total_seconds() / 2:
-            return False
-        if self._claims.load_ahead(until, executors):
-            return True
+    def _load_ahead(self, now: datetime, executors: list[str]) -> datetime | None:
+        """While nothing is due decode jobs that will be; return when to go on with it."""
+        if self._expected_at is None or self._expected_at <= now:
+            return None
+        if self._expected_at - AHEAD > now:
+            return self._expected_at - AHEAD
+        pause = self._loaded_ahead_at + AHEAD.total_seconds() / 2 - time.monotonic()
+        if pause > 0:
+            return now + timedelta(seconds=pause)
+        if self._claims.load_ahead(now + AHEAD, executors):
+            return now
         self._loaded_ahead_at = time.monotonic()
-        return False
-
-    def _is_expected(self, now: datetime) -> bool:
-        return self._expected_at is not None and self._expected_at <= now
+        return now + AHEAD / 2
 
     def _next_at(self, now: datetime, *, tried_in_vain: bool) -> datetime | None:
         """Return when to try next: at once if there is work, later if it could not be had."""
-        if tried_in_vain:
-            return now + CONTENDED if self._is_expected(now) else self._expected_at
-        return now if self.runs_wait else self._expected_at
+        if tried_in_vain and _has_come(self._expected_at, now):
+            return now + CONTENDED
+        if self.runs_wait and not tried_in_vain:
+            return now
+        expected_at = self._expected_at
+        if expected_at is not None and expected_at - LEAD > now:
+            expected_at -= LEAD
+        return _earliest(expected_at, self._available_at)
+
+
+def _earliest(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _has_come(moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment <= now

@@ -16,10 +16,12 @@ from async_apscheduler.engine.active import ActiveRuns
 from async_apscheduler.engine.backoff import Backoff
 from async_apscheduler.engine.events import event_of_skip
 from async_apscheduler.engine.foreign import ForeignStores
+from async_apscheduler.engine.held import HeldRuns
 from async_apscheduler.engine.keeping import Housekeeping
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.passes import Pass
-from async_apscheduler.engine.runs import Skipped
+from async_apscheduler.engine.runs import Run, Skipped
+from async_apscheduler.engine.wakeup import Wakeup
 from async_apscheduler.exceptions import NodeEvictedError
 from async_apscheduler.models import Reason
 from async_apscheduler.signals import job_quarantined, runs_skipped, work_failed, work_resumed
@@ -38,34 +40,48 @@ class Work:
         lane: Lane,
         runs: ActiveRuns,
         django: Pass | None,
+        held: HeldRuns | None,
         foreign: ForeignStores,
         housekeeping: Housekeeping,
+        wakeup: Wakeup,
     ) -> None:
         self._scheduler = scheduler
         self._node = node
         self._lane = lane
         self._runs = runs
         self._django = django
+        self._held = held
         self._foreign = foreign
         self._housekeeping = housekeeping
+        self._wakeup = wakeup
         self._wake = asyncio.Event()
         self._lag = 0.0
         self.stopped = False
         """Set to claim nothing more; signs of life go on."""
 
     def wake(self) -> None:
-        """Let the next pass begin now."""
+        """Let the next pass begin now, and look."""
+        self._expect_news()
         self._wake.set()
+
+    def take_lag(self) -> float:
+        """Return by how many seconds the loop was late at worst since the last time."""
+        lag, self._lag = self._lag, 0.0
+        return lag
 
     def run_ended(self) -> None:
         """Look again if there is due work that had no room until now."""
         if self._django is not None and self._django.lacks_room:
             self.wake()
 
-    def results_written(self) -> None:
-        """Look again if runs wait for others of their job to end."""
-        if self._django is not None and self._django.runs_wait:
+    def results_written(self, *, retries: bool) -> None:
+        """Look again if runs are to be tried again, or wait for others of their job to end."""
+        if self._django is not None and (retries or self._django.runs_wait):
             self.wake()
+
+    def _expect_news(self) -> None:
+        if self._django is not None:
+            self._django.expect_news()
 
     async def go_on(self) -> None:
         """Do passes until cancelled."""
@@ -86,19 +102,25 @@ class Work:
 
     async def _one_pass(self) -> float:
         """Do one pass and return how many seconds to sleep until the next."""
-        if self._housekeeping.seconds_to_next_beat() == 0:
-            await self._lane.run(self._housekeeping.keep, len(self._runs), self._lag)
-            self._lag = 0.0
-        pause = self._housekeeping.seconds_to_next_beat()
-        if not self._may_claim():
-            return pause
         now = self._node.now()
-        next_at = now + timedelta(seconds=pause)
-        if self._foreign.exist:
-            next_at = min(next_at, await self._pass_of_foreign_stores(now))
-        if self._django is not None:
+        next_at = NEVER
+        if self._foreign.exist and self._may_claim():  # first: they do not need the database
+            next_at = await self._pass_of_foreign_stores(now)
+        await self._keep_node()
+        next_at = min(next_at, now + timedelta(seconds=self._housekeeping.seconds_to_next()))
+        if self._django is not None:  # also while it claims nothing: runs may be cancelled
             next_at = min(next_at, await self._pass_of_django_store(now, self._django))
         return max(0.0, (next_at - self._node.now()).total_seconds())
+
+    async def _keep_node(self) -> None:
+        """See that this node may go on, and do what all nodes do for the others."""
+        if self._node.is_evicted:
+            raise self._node.evicted()
+        if not self._node.has_lease:  # others may have taken over: nothing is claimed before this
+            await self._lane.ask(self._node.fence, len(self._runs))
+        if self._housekeeping.seconds_to_next() == 0:
+            await self._lane.ask(self._housekeeping.keep)
+            self._expect_news()  # runs of others may wait, jobs may be released
 
     def _may_claim(self) -> bool:
         return self._scheduler.state == STATE_RUNNING and not self.stopped
@@ -107,21 +129,35 @@ class Work:
         active = len(self._runs)
         room = self._node.capacity - active if self._may_claim() else 0
         executors = list(self._scheduler._executors)
-        result = await self._lane.run(work.work, now, executors, active=active, room=room)
-        self._runs.begin(result.claimed.runs)
+        result = await self._lane.ask(work.work, now, executors, active=active, room=room)
+        self._begin(result.claimed.runs)
         self._report_skipped(result.claimed.skipped)
         for job_id in result.claimed.removed:
             self._scheduler._dispatch_event(JobEvent(EVENT_JOB_REMOVED, job_id, work.jobstore))
         for error in result.claimed.quarantined:
             job_quarantined.send_robust(type(self), job_id=error.job_id, error=error)
         self._runs.cancel(result.cancel)
+        if result.error is not None:
+            raise result.error
+        poll = now + timedelta(seconds=get_settings().poll_interval)
+        if not self._may_claim():
+            return poll
         if work.lacks_room and len(self._runs) < self._node.capacity:
             return now  # runs have ended during this pass
-        poll = now + timedelta(seconds=get_settings().poll_interval)
+        if self._wakeup.is_listening and not work.runs_wait:
+            return result.next_at or NEVER
         return min(result.next_at or poll, poll)
 
+    def _begin(self, runs: list[Run]) -> None:
+        now = self._node.now()
+        ahead = [run for run in runs if run.run_time > now]
+        if ahead and self._held is not None:
+            self._held.hold(ahead)
+            runs = [run for run in runs if run.run_time <= now]
+        self._runs.begin(runs)
+
     async def _pass_of_foreign_stores(self, now: datetime) -> datetime:
-        work = await self._lane.run(
+        work = await self._lane.ask(
             self._foreign.take_due,
             now,
             node_id=self._node.id,
@@ -146,12 +182,15 @@ class Work:
 
     async def _recover(self, error: Exception) -> None:
         """Put right what made a pass fail, as far as that can be done from here."""
+        self._expect_news()
         if isinstance(error, CONNECTION_ERRORS):
             await self._lane.run(discard_connection, get_settings().database)
         elif isinstance(error, NodeEvictedError):
             self._runs.cancel_all(Reason.NODE_LOST)
+            if self.stopped:
+                return
             try:
-                await self._lane.run(self._node.join)
+                await self._lane.ask(self._node.join)
             except Exception as failure:
                 work_failed.send_robust(type(self), part="join", error=failure, retry_in=None)
 

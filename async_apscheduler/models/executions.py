@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import models
+from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler.exceptions import RunNotFinishedError
@@ -21,6 +21,7 @@ from async_apscheduler.models.managers import (
     ConfiguredModel,
     ConfiguredQuerySet,
 )
+from async_apscheduler.models.notices import cancel_on, send_notice
 
 Fire = tuple[str, datetime]
 """Job id and scheduled time, which are unique for a run."""
@@ -239,21 +240,25 @@ class DjangoJobExecution(ConfiguredModel):
         """Cancel the run, in the caller's transaction; return False if it has ended already.
 
         A pending run is cancelled at once. A running one is asked to stop: its node cancels the
-        coroutine within POLL_INTERVAL; a plain function in a thread cannot be stopped. `by` says
-        who asked.
+        coroutine at once on PostgreSQL, elsewhere within POLL_INTERVAL; a plain function in a
+        thread cannot be stopped. `by` says who asked.
         """
         runs = DjangoJobExecution.objects.using(self.database).filter(pk=self.pk)
         now = datetime.now(UTC)
         asked = {"cancel_requested_at": now, "cancelled_by": by[:255]}
         ended = {"status": Status.CANCELLED, "reason": Reason.REQUESTED, "finished_at": now}
-        changed = (
-            runs.pending().update(**asked, **ended)
-            or runs.running().update(**asked)
-            or runs.pending().update(**asked, **ended)  # it failed just now and is tried again
-        )
-        if changed:
+        with transaction.atomic(using=self.database):
+            changed = (
+                runs.pending().update(**asked, **ended)
+                or runs.running().update(**asked)
+                or runs.pending().update(**asked, **ended)  # it failed just now and is tried again
+            )
+            if not changed:
+                return False
             self.refresh_from_db(using=self.database)
-        return bool(changed)
+            if not self.is_finished and self.node_id is not None:
+                send_notice(self.database, cancel_on(self.node_id))
+        return True
 
     async def acancel(self, *, by: str = "") -> bool:
         """See cancel()."""
