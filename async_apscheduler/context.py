@@ -17,6 +17,9 @@ from asgiref.sync import sync_to_async
 
 from async_apscheduler.exceptions import AsyncAPSchedulerError
 
+MAX_LOG = 65_536
+"""Characters of a run's log that are kept."""
+
 
 @dataclass(slots=True, eq=False)
 class RunContext:
@@ -31,6 +34,9 @@ class RunContext:
     save_progress: Callable[[RunContext, dict[str, Any]], None] | None = None
     db_queries: int = 0
     db_seconds: float = 0.0
+    loop_blocked_seconds: float = 0.0
+    blocked_until: float = 0.0
+    """Up to here, by time.monotonic(), the event loop's blocks are in `loop_blocked_seconds`."""
     log_lines: list[str] = field(default_factory=list)
     log_size: int = 0
     progress: dict[str, Any] | None = None
@@ -51,6 +57,29 @@ class RunContext:
     ) -> None:
         """See set_progress()."""
         await sync_to_async(self.set_progress)(done, total, message)
+
+    def note_blocked(self, since: float, until: float) -> None:
+        """Count that the run has blocked the event loop, but no moment twice."""
+        self.loop_blocked_seconds += max(0.0, until - max(since, self.blocked_until))
+        self.blocked_until = max(until, self.blocked_until)
+
+    def keep_log_line(self, line: str) -> str:
+        """Add a line to the log and return what is kept of it: "" when there is no room left."""
+        kept = line[: max(0, MAX_LOG - self.log_size)]
+        if kept:
+            self.log_lines.append(kept)
+            self.log_size += len(line) + 1
+        return kept
+
+    def replace_log_line(self, old: str, new: str) -> str:
+        """Put a line in the place of one that was kept, no longer than the room allows."""
+        for place in reversed(range(len(self.log_lines))):
+            if self.log_lines[place] is old:
+                kept = new[: max(len(old), len(old) + MAX_LOG - self.log_size)]
+                self.log_lines[place] = kept
+                self.log_size += len(kept) - len(old)
+                return kept
+        return old
 
 
 running: ContextVar[RunContext | None] = ContextVar("async_apscheduler_run", default=None)

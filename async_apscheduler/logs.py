@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from typing import Any
 
 from async_apscheduler import signals
 from async_apscheduler.codec import safe_text
+from async_apscheduler.masking import masked_text
 
 runs = logging.getLogger("async_apscheduler.runs")
 jobs = logging.getLogger("async_apscheduler.jobs")
@@ -19,6 +21,9 @@ scheduler = logging.getLogger("async_apscheduler.scheduler")
 
 MAX_TEXT = 500
 """Characters of an id or a message in one log line."""
+
+BLOCK_SAID_EVERY = 9.0
+"""Seconds between two lines about one job that blocks the loop; the watchdog tells every ten."""
 
 _said_at: dict[str, float] = {}
 
@@ -30,6 +35,10 @@ def connect() -> None:
     signals.job_quarantined.connect(_job_quarantined)
     signals.job_released.connect(_job_released)
     signals.nodes_lost.connect(_nodes_lost)
+    signals.job_poisonous.connect(_job_poisonous)
+    signals.clock_jumped.connect(_clock_jumped)
+    signals.clocks_differ.connect(_clocks_differ)
+    signals.loop_blocked.connect(_loop_blocked)
     signals.work_failed.connect(_work_failed)
     signals.work_resumed.connect(_work_resumed)
 
@@ -74,12 +83,54 @@ def _nodes_lost(names: list[str], runs: int, **_: Any) -> None:
     scheduler.warning("Lost: %s, with %d runs", _line(", ".join(names)), runs)
 
 
+def _job_poisonous(job_id: str, **_: Any) -> None:
+    jobs.error("Quarantined, because its runs were lost with their processes: %s", _line(job_id))
+
+
+def _clock_jumped(seconds: float, **_: Any) -> None:
+    scheduler.warning("The clock of the database has jumped by %+.1f s", seconds)
+
+
+def _clocks_differ(seconds: float, **_: Any) -> None:
+    if _not_said_lately("clocks differ", seconds=3600.0):
+        scheduler.warning(
+            "This machine's clock is %+.1f s from the database's, which counts for jobs", seconds
+        )
+
+
+def _loop_blocked(
+    job_id: str | None,
+    name: str,
+    seconds: float,
+    stack: traceback.StackSummary,
+    is_over: bool,
+    **_: Any,
+) -> None:
+    if not _not_said_lately(f"blocked {job_id or name} {is_over}", seconds=BLOCK_SAID_EVERY):
+        return
+    logger, who = (scheduler, name) if job_id is None else (runs, job_id)
+    if is_over:
+        logger.info("%s blocked the event loop for %.2f s", _line(who), seconds)
+    else:
+        where = _line(_place(stack))
+        logger.warning(
+            "%s blocks the event loop, for %.2f s so far, at %s", _line(who), seconds, where
+        )
+
+
+def _place(stack: traceback.StackSummary) -> str:
+    """Return where it began and, if that is elsewhere, where it has come to."""
+    ends = stack[:1] if len(stack) == 1 else [stack[0], stack[-1]]
+    return " ... ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in ends)
+
+
 def _work_failed(part: str, error: Exception, retry_in: float | None, **_: Any) -> None:
-    if _not_said_lately(f"failed {part}", seconds=1.0):
+    if _not_said_lately("failed", seconds=1.0):  # whichever part: they mostly fail together
         text = _line(f"{type(error).__name__}: {error}")
         again = "" if retry_in is None else f" and tries again in {retry_in:.1f} s"
         scheduler.error("The %s failed%s: %s", part, again, text)
-        scheduler.debug("The error in full", exc_info=error)
+        in_full = "".join(traceback.format_exception(error))
+        scheduler.debug("The error in full: %s", masked_text(in_full).splitlines())
 
 
 def _work_resumed(part: str, **_: Any) -> None:
@@ -98,6 +149,7 @@ def _not_said_lately(what: str, *, seconds: float = 60.0) -> bool:
 
 
 def _line(text: str) -> str:
-    """Return `text` on one line, without control characters, cut to a readable length."""
+    """Return `text` on one line, without secrets and control characters, not longer than useful."""
+    text = masked_text(text)
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return safe_text(printable, MAX_TEXT)

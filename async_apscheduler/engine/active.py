@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,8 +29,8 @@ SLICE = 50
 class ActiveRuns:
     """Starts runs, follows them, cancels them, and hands them to the recorder when they end.
 
-    `tell` is given a run and what makes APScheduler's event of it, for those who listen; `on_end`
-    is called after each end.
+    `tell` is given a run and what makes APScheduler's event of it, for those who listen; `on_begin`
+    is called before runs begin, `on_end` after each end.
     """
 
     def __init__(
@@ -40,12 +40,14 @@ class ActiveRuns:
         recorder: Recorder,
         *,
         tell: Callable[[Callable[[Run], Any], Run], None],
+        on_begin: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
         self._scheduler = scheduler
         self._node = node
         self._recorder = recorder
         self._tell = tell
+        self._on_begin = on_begin
         self._on_end = on_end
         self._runs: set[Run] = set()
         self._to_begin: deque[Run] = deque()
@@ -56,6 +58,9 @@ class ActiveRuns:
     def __len__(self) -> int:
         return len(self._runs)
 
+    def __contains__(self, run: Run) -> bool:
+        return run in self._runs
+
     def __iter__(self) -> Iterator[Run]:
         return iter(self._runs)
 
@@ -63,19 +68,34 @@ class ActiveRuns:
         """Count the runs by alias of the job store and id of the job."""
         return Counter((run.jobstore, run.job.id) for run in self._runs)
 
-    def begin(self, runs: Iterable[Run]) -> None:
+    def expect(self, runs: Iterable[Run]) -> None:
+        """Count runs as going on that will begin in a moment."""
+        for run in runs:
+            self._runs.add(run)
+            if run.context.id is not None:
+                self._by_key[run.context.id] = run
+        if self._runs:
+            self._none_left.clear()
+
+    def forget(self, runs: Iterable[Run]) -> None:
+        """Drop runs that were expected, as if they had never been claimed."""
+        for run in runs:
+            self._runs.discard(run)
+            if run.context.id is not None:
+                self._by_key.pop(run.context.id, None)
+        if not self._runs:
+            self._none_left.set()
+
+    def begin(self, runs: Sequence[Run]) -> None:
         """Start runs in the executors that their jobs name, some at each turn of the loop.
 
         From now on all of them count as going on.
         """
         is_beginning = bool(self._to_begin)
-        for run in runs:
-            self._runs.add(run)
-            self._to_begin.append(run)
-            if run.context.id is not None:
-                self._by_key[run.context.id] = run
+        self.expect(runs)
+        self._to_begin.extend(runs)
         if self._to_begin and not is_beginning:
-            self._none_left.clear()
+            self._on_begin()
             self._begin_some()
 
     def _begin_some(self) -> None:
@@ -88,17 +108,25 @@ class ActiveRuns:
         if run not in self._runs:  # given up before
             return
         run.begin(self._node.now())
+        if run.has_row and not self._node.has_lease:
+            # This process was frozen between claim and start: others may have taken the run over.
+            run.cancel_reason = run.cancel_reason or Reason.NODE_LOST
         if run.cancel_reason is not None:
             run.end(Status.CANCELLED, run.cancel_reason)
             self._ended(run)
             return
         run_started.send_robust(type(self), run=run)
         executor = self._scheduler._executors.get(run.job.executor)
-        if isinstance(executor, DjangoExecutor):
-            executor.start_run(run, self._ended)
-        else:
-            self._hand_over(run, executor)
         self._tell(event_of_start, run)
+        try:
+            if isinstance(executor, DjangoExecutor):
+                executor.start_run(run, self._ended)
+            else:
+                self._hand_over(run, executor)
+        except Exception as error:  # the others that were claimed with it must begin all the same
+            run.error = error
+            run.end(Status.FAILED)
+            self._ended(run)
 
     def take_back(self, event: JobExecutionEvent) -> None:
         """Note the end of a run that one of APScheduler's executors was given."""
@@ -134,7 +162,7 @@ class ActiveRuns:
             await self._none_left.wait()
 
     def _cancel(self, run: Run, reason: Reason) -> None:
-        if run in self._to_begin:
+        if not run.began:
             run.cancel_reason = run.cancel_reason or reason
             return
         executor = self._scheduler._executors.get(run.job.executor)

@@ -19,14 +19,11 @@ from apscheduler.util import iscoroutinefunction_partial
 
 from async_apscheduler._database import JobThreads, LanePool
 from async_apscheduler.conf import get_settings
-from async_apscheduler.context import RunContext, running
+from async_apscheduler.context import MAX_LOG, RunContext, running
 from async_apscheduler.engine.coroutines import CoroutineRuns
 from async_apscheduler.engine.runs import Run
 from async_apscheduler.engine.threads import ThreadRuns
 from async_apscheduler.models import DjangoJobExecution, Reason
-
-MAX_LOG = 65_536
-"""Characters of a run's log that are kept."""
 
 
 class DjangoExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler is untyped
@@ -121,5 +118,4 @@ class RunLogHandler(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        run.log_lines.append(line[: MAX_LOG - run.log_size])
-        run.log_size += len(line) + 1
+        run.keep_log_line(line)

@@ -1,0 +1,73 @@
+"""Runs that were claimed a moment before their time, and start at it to the millisecond.
+
+What is done to their jobs in that moment counts: shortly before the start they are looked at again,
+and what is not wanted any longer is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
+from async_apscheduler.conf import get_settings
+from async_apscheduler.engine.active import ActiveRuns
+from async_apscheduler.engine.claims import Claims
+from async_apscheduler.engine.nodes import Node
+from async_apscheduler.engine.runs import Run
+from async_apscheduler.signals import work_failed
+
+LOOK_BEFORE = timedelta(milliseconds=5)
+"""How long before the start the jobs are looked at again."""
+
+
+class HeldRuns:
+    """Holds runs until their time has come; `on_return` is called when some were given back."""
+
+    def __init__(
+        self,
+        node: Node,
+        lane: Lane,
+        runs: ActiveRuns,
+        claims: Claims,
+        *,
+        on_return: Callable[[], None],
+    ) -> None:
+        self._node = node
+        self._lane = lane
+        self._runs = runs
+        self._claims = claims
+        self._on_return = on_return
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def hold(self, runs: list[Run]) -> None:
+        """Take runs that lie ahead; from now on they count as going on."""
+        self._runs.expect(runs)
+        runs.sort(key=lambda run: run.run_time)
+        for run_time, together in groupby(runs, key=lambda run: run.run_time):
+            task = asyncio.create_task(self._start(list(together), run_time), name="held runs")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _start(self, runs: list[Run], run_time: datetime) -> None:
+        await self._sleep_until(run_time - LOOK_BEFORE)
+        try:
+            wanted = await self._lane.ask(self._claims.still_wanted, runs)
+        except Exception as error:
+            # They are ours, and while the database is away nobody can have changed their jobs.
+            work_failed.send_robust(type(self), part="pass", error=error, retry_in=None)
+            if isinstance(error, CONNECTION_ERRORS):
+                await self._lane.ask(discard_connection, get_settings().database)
+            wanted = runs
+        if len(wanted) < len(runs):
+            self._runs.forget(set(runs) - set(wanted))
+            self._on_return()
+        await self._sleep_until(run_time)
+        self._runs.begin([run for run in wanted if run in self._runs])  # else given up meanwhile
+
+    async def _sleep_until(self, moment: datetime) -> None:
+        seconds = (moment - self._node.now()).total_seconds()
+        if seconds > 0:
+            await asyncio.sleep(seconds)

@@ -1,0 +1,159 @@
+"""Runs are claimed a moment before their time; what is done to their jobs in that moment counts."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from async_apscheduler.engine import claims, held, passes
+from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
+from tests.integration.conftest import Start, finished_run, runs_of
+from tests.support import await_until, committed_data
+from tests.testapp import work
+
+pytestmark = committed_data
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def long_moment(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    """Make the moment long enough to do something in it, and let new jobs be found at once."""
+    settings.ASYNC_APSCHEDULER = {"POLL_INTERVAL": 0.05}
+    for module in (claims, passes):
+        monkeypatch.setattr(module, "LEAD", timedelta(seconds=1.5))
+    monkeypatch.setattr(held, "LOOK_BEFORE", timedelta(seconds=0.3))
+
+
+async def claimed_ahead(start: Start, **options: Any) -> tuple[DjangoJob, datetime]:
+    """Return a job whose next run is claimed and has not begun, and the time of that run."""
+    await start()
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    job = await DjangoJob.objects.aschedule(
+        work.mark, "interval", hours=1, id="job", args=["as it was"], next_run_time=soon, **options
+    )
+
+    async def is_claimed() -> bool:
+        return await DjangoJobExecution.objects.running().aexists()
+
+    await await_until(is_claimed)
+    assert datetime.now(UTC) < soon
+    assert work.seen == []
+    await job.arefresh_from_db()
+    return job, soon
+
+
+async def no_run_is_left() -> bool:
+    """Return True if what was claimed has been given back."""
+    return not await DjangoJobExecution.objects.aexists()
+
+
+async def test_a_run_that_was_claimed_ahead_starts_at_its_time(start: Start) -> None:
+    """Neither before, nor after the time that a claim takes."""
+    _, soon = await claimed_ahead(start)
+
+    run = await finished_run("job")
+
+    assert (run.status, run.run_time) == (Status.SUCCEEDED, soon)
+    assert run.started_at >= soon
+    assert work.seen == ["as it was"]
+
+
+async def test_a_job_that_is_paused_in_that_moment_does_not_run(start: Start) -> None:
+    """The claim is given back, and the job stays as the pause has left it."""
+    job, _ = await claimed_ahead(start)
+
+    await job.apause()
+
+    await await_until(no_run_is_left)
+    await job.arefresh_from_db()
+    assert (job.status, job.next_run_time) == (DjangoJob.Status.PAUSED, None)
+    assert work.seen == []
+
+
+async def test_a_job_that_is_removed_in_that_moment_does_not_run(start: Start) -> None:
+    """Neither the job nor its run comes back."""
+    job, _ = await claimed_ahead(start)
+
+    await job.aremove()
+
+    await await_until(no_run_is_left)
+    assert not await DjangoJob.objects.aexists()
+    assert work.seen == []
+
+
+async def test_a_job_that_is_rescheduled_in_that_moment_runs_when_it_is_told(start: Start) -> None:
+    """The old time is forgotten, the new one counts."""
+    job, _ = await claimed_ahead(start)
+
+    await job.areschedule("interval", hours=3)
+
+    await await_until(no_run_is_left)
+    await job.arefresh_from_db()
+    assert job.next_run_time > datetime.now(UTC) + 2 * HOUR
+    assert work.seen == []
+
+
+async def test_a_job_that_is_edited_in_that_moment_runs_as_it_is_then(start: Start) -> None:
+    """The time stays, the arguments are the new ones."""
+    job, soon = await claimed_ahead(start)
+
+    job.args = ["as it is"]
+    job.version += 1
+    await job.asave()
+
+    await await_until(lambda: work.seen)
+    assert work.seen == ["as it is"]
+    [run] = await runs_of("job")
+    assert run.run_time == soon
+
+
+async def test_a_run_can_be_cancelled_in_that_moment(start: Start) -> None:
+    """It never begins, and its row says that somebody asked for that."""
+    await claimed_ahead(start)
+
+    run = await DjangoJobExecution.objects.aget()
+    await run.acancel(by="the boss")
+
+    run = await finished_run("job")
+    assert (run.status, run.reason) == (Status.CANCELLED, Reason.REQUESTED)
+    assert work.seen == []
+
+
+async def test_a_job_that_does_not_fire_again_is_left_for_its_time(start: Start) -> None:
+    """Its row would be gone, and with it the place where somebody could still remove it."""
+    await start()
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    await DjangoJob.objects.aschedule(work.mark, "date", run_date=soon, id="once")
+    await DjangoJob.objects.aschedule(
+        work.mark, "interval", hours=1, id="job", next_run_time=soon, args=["again and again"]
+    )
+
+    async def is_claimed() -> bool:
+        return await DjangoJobExecution.objects.running().aexists()
+
+    await await_until(is_claimed)
+    assert await DjangoJob.objects.filter(pk="once").aexists()
+    await await_until(lambda: len(work.seen) == 2)
+
+
+async def test_an_earlier_run_may_still_end_in_that_moment(start: Start) -> None:
+    """A job whose run goes on is not claimed ahead, or the next would count as an overlap."""
+    work.gates["gate"] = asyncio.Event()
+    scheduler = await start()
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    job = await DjangoJob.objects.aschedule(
+        work.wait_for_gate, "interval", hours=1, id="job", args=["gate"], next_run_time=soon
+    )
+    await job.arun()
+    await await_until(lambda: work.seen == ["gate began"])
+    await await_until(lambda: scheduler.node.now() > soon - timedelta(seconds=0.6))
+
+    work.gates["gate"].set()
+
+    await await_until(lambda: len(work.seen) == 2)
+    statuses = [run.status for run in await runs_of("job")]
+    assert Status.SKIPPED not in statuses
