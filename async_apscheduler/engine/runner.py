@@ -22,6 +22,7 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.backoff import Backoff
 from async_apscheduler.engine.scheduler import DjangoScheduler
 from async_apscheduler.exceptions import SchedulerNotReadyError
+from async_apscheduler.masking import masked_text
 from async_apscheduler.models import DjangoJob
 from async_apscheduler.models.declarations import Synchronised, synchronise
 from async_apscheduler.registry import registry
@@ -32,12 +33,28 @@ APP_LABEL = "async_apscheduler"
 class Runner:
     """Runs one scheduler from start to end.
 
-    `announce` is given lines for people; `options` go to DjangoScheduler.
+    `announce` is given lines for people; with `paused` it only looks on and writes nothing but the
+    row of its node; `hint` says what to know while runs end; `options` go to DjangoScheduler.
     """
 
-    def __init__(self, announce: Callable[[str], None], **options: Any) -> None:
+    def __init__(
+        self,
+        announce: Callable[[str], None],
+        *,
+        paused: bool = False,
+        hint: str = "a second signal cancels them at once",
+        **options: Any,
+    ) -> None:
         self.scheduler = DjangoScheduler(**options)
+        self._paused = paused
+        if paused:
+            self.scheduler.node.capacity = 0  # so all can see that it takes nothing
         self._announce = announce
+        self._hint = hint
+        self.waits = asyncio.Event()
+        """Set when the database did not answer at the start."""
+        self.works = asyncio.Event()
+        """Set when the scheduler has started."""
         self._stop = asyncio.Event()
         self._stops = 0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -54,15 +71,17 @@ class Runner:
         try:
             if await self._until_database_answers(lane, check_migrations) is _STOPPED:
                 return
-            found = await self._until_database_answers(lane, self._synchronise)
+            look = self._look_on if self._paused else self._synchronise
+            found = await self._until_database_answers(lane, look)
         finally:
             lane.close()
-        if found is _STOPPED or await self._start() is _STOPPED:
-            return
         # What is loaded by now stays to the end. The collector need not look at it again and again
         # while thousands of runs come and go.
         gc.collect()
+        if found is _STOPPED or await self._start() is _STOPPED:
+            return
         gc.freeze()
+        self.works.set()
         self._announce(f"{self.scheduler.node.row}: {found}")
         await self._stop.wait()
         self._announce(self._farewell())
@@ -72,7 +91,7 @@ class Runner:
         """Ask the runner to end: the first time patiently, the second time at once."""
         self._stops += 1
         self._stop.set()
-        if self._stops > 1:
+        if self._stops > 1 and self.works.is_set():
             self.scheduler.hurry()
 
     def stop_from_thread(self, *, hurry: bool = False) -> None:
@@ -86,7 +105,7 @@ class Runner:
         return await self._patiently(lambda: lane.run(work), lane)
 
     async def _start(self) -> Any:
-        return await self._patiently(self.scheduler.astart, None)
+        return await self._patiently(lambda: self.scheduler.astart(self._paused), None)
 
     async def _patiently(self, work: Callable[[], Any], lane: Lane | None) -> Any:
         backoff = Backoff()
@@ -96,8 +115,10 @@ class Runner:
                 return await work()
             except CONNECTION_ERRORS as error:
                 if not told:
-                    self._announce(f"The database does not answer, waiting for it: {error}")
+                    reason = masked_text(str(error))
+                    self._announce(f"The database does not answer, waiting for it: {reason}")
                     told = True
+                    self.waits.set()
                 if lane is not None:
                     await lane.run(discard_connection, get_settings().database)
                 await self._sleep(backoff.failed())
@@ -115,6 +136,13 @@ class Runner:
         done = synchronise(registry.declarations())
         return _describe_jobs(done)
 
+    @staticmethod
+    def _look_on() -> str:
+        return (
+            "PAUSED: it runs nothing and changes nothing until it is started without --paused; "
+            f"{_describe_jobs(Synchronised())}"
+        )
+
     def _farewell(self) -> str:
         active = self.scheduler.active_runs
         if not active:
@@ -122,7 +150,7 @@ class Runner:
         limit = get_settings().shutdown_timeout
         return (
             f"Stopping: {active} run{'s' if active != 1 else ''} may go on for {limit:g} seconds; "
-            "a second signal cancels them at once."
+            f"{self._hint}."
         )
 
 
@@ -135,10 +163,21 @@ _STOPPED = _Stopped()
 
 
 def check_migrations() -> None:
-    """Raise SchedulerNotReadyError unless this app's migrations are applied."""
+    """Raise SchedulerNotReadyError unless exactly this app's migrations are applied."""
     database = get_settings().database
     executor = MigrationExecutor(connections[database])
     targets = [key for key in executor.loader.graph.leaf_nodes() if key[0] == APP_LABEL]
+    known = executor.loader.disk_migrations
+    unknown = sorted(
+        name
+        for label, name in executor.loader.applied_migrations
+        if label == APP_LABEL and (label, name) not in known
+    )
+    if unknown:
+        raise SchedulerNotReadyError(
+            f"The tables of {APP_LABEL} in the database {database!r} are of a newer version: this "
+            f"one does not know the migrations {', '.join(unknown)}. Update the package here, too."
+        )
     missing = [migration.name for migration, _ in executor.migration_plan(targets)]
     if missing:
         option = "" if database == "default" else f" --database {database}"
@@ -150,9 +189,12 @@ def check_migrations() -> None:
 
 def _describe_jobs(done: Synchronised) -> str:
     """Return one line about what is there, what the code changed, and what comes next."""
-    jobs = DjangoJob.objects.filter(environment=get_settings().environment)
+    environment = get_settings().environment
+    jobs = DjangoJob.objects.filter(environment=environment)
     count = jobs.count()
     parts = [f"{count} job{'s' if count != 1 else ''}"]
+    if others := DjangoJob.objects.exclude(environment=environment).count():
+        parts.append(f"{others} of another environment, left alone")
     for label, ids in (
         ("added", done.added),
         ("changed", done.changed),

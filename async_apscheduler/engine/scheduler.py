@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from typing import Any
 
 from apscheduler.executors.base import BaseExecutor
@@ -28,19 +29,25 @@ from async_apscheduler.engine.claims import Claims
 from async_apscheduler.engine.events import RUN_ENDED
 from async_apscheduler.engine.executor import DjangoExecutor
 from async_apscheduler.engine.foreign import ForeignStores, unclaimed_run
+from async_apscheduler.engine.heartbeat import Heartbeat
+from async_apscheduler.engine.held import HeldRuns
 from async_apscheduler.engine.keeping import Housekeeping
 from async_apscheduler.engine.nodes import Node
+from async_apscheduler.engine.outlook import Lookout
 from async_apscheduler.engine.passes import Pass
 from async_apscheduler.engine.recorder import Recorder
 from async_apscheduler.engine.retention import Retention
 from async_apscheduler.engine.runs import Run
 from async_apscheduler.engine.sync_guard import GuardedMethods
+from async_apscheduler.engine.wakeup import STOP_LIMIT, Wakeup
+from async_apscheduler.engine.watchdog import Watchdog
 from async_apscheduler.engine.work import Work
 from async_apscheduler.exceptions import ConfigurationError, SynchronousCallError
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import Reason
+from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.signals import node_started, node_stopped, work_failed
-from async_apscheduler.triggers import create_trigger
+from async_apscheduler.triggers import check_trigger, create_trigger
 
 CANCEL_GRACE = 5.0
 """Seconds that cancelled runs get to clean up."""
@@ -84,7 +91,8 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
     async def astart(self, paused: bool = False) -> None:
         """Join as a node, start executors and job stores, and begin to work.
 
-        With `paused` no job is started until resume() is called. Raises whatever the database
+        With `paused` nothing is written but this node's row until resume() is called: no job is
+        started, no lost node declared lost, nothing pruned. Raises whatever the database
         raises if it cannot be reached; then nothing was started, and astart() may be called again.
         """
         if self.state != STATE_STOPPED:
@@ -92,6 +100,9 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         self._eventloop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._hurry = asyncio.Event()
+        self._may_write = asyncio.Event()
+        if not paused:
+            self._may_write.set()
         self._lane = Lane("scheduler")
         try:
             await self._lane.run(self.node.join)
@@ -148,6 +159,13 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         if self._work is not None and self._eventloop is not None:
             self._eventloop.call_soon_threadsafe(self._work.wake)
 
+    def resume(self) -> None:
+        """See APScheduler; callable from any thread."""
+        if self._work is not None and self._eventloop is not None:
+            self._housekeeping.rests = False
+            self._eventloop.call_soon_threadsafe(self._may_write.set)
+        super().resume()
+
     def start_unclaimed(self, job: Job, run_time: Any) -> None:
         """Start a run that is not claimed in the database, and record it at its end."""
         now = self.node.now()
@@ -169,40 +187,77 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         shared = connections[get_settings().database].vendor == "sqlite"
         self._recorder_lane = self._lane if shared else Lane("recorder")
         alias, store = self._django_store()
-        self._recorder = Recorder(self._recorder_lane, lambda: work.results_written())
+        self._recorder = Recorder(
+            self._recorder_lane, lambda retries: work.results_written(retries=retries)
+        )
         self._runs = ActiveRuns(
             self,
             self.node,
             self._recorder,
             tell=self._tell,
+            on_begin=lambda: watchdog.runs_begin(),
             on_end=lambda: work.run_ended(),
         )
+        self._wakeup = Wakeup(self.node, self._lane, self.wakeup)
+        self._housekeeping = Housekeeping(self.node, store)
+        self._housekeeping.rests = not self._may_write.is_set()
+        claims = Claims(store, self.node, alias) if store is not None else None
+        held = None
+        if claims is not None:
+            held = HeldRuns(
+                self.node, self._lane, self._runs, claims, on_return=lambda: work.wake()
+            )
         work = self._work = Work(
             self,
             node=self.node,
             lane=self._lane,
             runs=self._runs,
-            django=Pass(Claims(store, self.node, alias)) if store is not None else None,
+            django=Pass(claims, Lookout(self.node)) if claims is not None else None,
+            held=held,
             foreign=ForeignStores(self),
-            housekeeping=Housekeeping(self.node, store),
+            housekeeping=self._housekeeping,
+            wakeup=self._wakeup,
         )
+        if store is not None:
+            self._wakeup.start()
+        self._heartbeat = Heartbeat(
+            self.node,
+            running=lambda: len(self._runs),
+            lag=work.take_lag,
+            on_eviction=self.wakeup,
+        )
+        self._heartbeat.start()
+        watchdog = self._watchdog = Watchdog(self._eventloop, lambda: bool(self._runs))
+        watchdog.start()
         retention = Retention(self.node, self._recorder_lane)
         self._workers = [
             self._eventloop.create_task(work.go_on(), name="scheduler passes"),
             self._eventloop.create_task(self._recorder.work(), name="scheduler recorder"),
-            self._eventloop.create_task(retention.work(), name="scheduler retention"),
+            self._eventloop.create_task(self._prune(retention), name="scheduler retention"),
         ]
+
+    async def _prune(self, retention: Retention) -> None:
+        await self._may_write.wait()
+        await retention.work()
 
     async def _end_work(self) -> None:
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
-        await self._tell_database(self.node.leave)
+        self._watchdog.stop()
+        self._heartbeat.stop()
+        await self._patiently(self._wakeup.stop(), STOP_LIMIT)
+        await self._tell_database(self._leave)
         stop = self._lane.run(BaseScheduler.shutdown, self, False)
         await self._patiently(stop, FLUSH_LIMIT)
         self._lane.close()
         self._recorder_lane.close()
         self._work = None
+
+    def _leave(self) -> None:
+        self.node.leave()
+        # Others may not know of runs that waited for one here to end.
+        send_notice(get_settings().database, work_for(get_settings().environment))
 
     async def _tell_database(self, tell: Callable[[], None]) -> None:
         """Tell the other nodes something that they would find out by themselves, only later."""
@@ -266,7 +321,9 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         return DjangoJobStore()
 
     def _create_trigger(self, trigger: Any, trigger_args: dict[str, Any]) -> BaseTrigger:
-        return create_trigger(trigger, trigger_args, timezone=self.timezone)
+        created = create_trigger(trigger, trigger_args, timezone=self.timezone)
+        check_trigger(created, now=datetime.now(self.timezone))  # APScheduler might search for ever
+        return created
 
     def _real_add_job(self, job: Job, jobstore_alias: str, replace_existing: bool) -> None:
         store = self._lookup_jobstore(jobstore_alias)

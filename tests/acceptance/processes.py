@@ -16,15 +16,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Process:
-    """A `manage.py` command in a process of its own, with its output in a file."""
+    """A `manage.py` command in a process of its own, with its output in a file.
+
+    Another `module` is run instead, as by `python -m`.
+    """
 
     def __init__(
-        self, output: Path, *command: str, folder: Path = ROOT, **environment: str
+        self,
+        output: Path,
+        *command: str,
+        folder: Path = ROOT,
+        module: str = "django",
+        **environment: str,
     ) -> None:
         self._output = output
         with output.open("wb") as file:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "django", *command],
+                [sys.executable, "-m", module, *command],
                 cwd=folder,
                 env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", **environment},
                 stdout=file,
@@ -68,10 +76,10 @@ class Process:
 
 @contextmanager
 def running(
-    output: Path, *command: str, folder: Path = ROOT, **environment: str
+    output: Path, *command: str, folder: Path = ROOT, module: str = "django", **environment: str
 ) -> Iterator[Process]:
     """Run a command, and kill it at the end if it has not ended."""
-    process = Process(output, *command, folder=folder, **environment)
+    process = Process(output, *command, folder=folder, module=module, **environment)
     try:
         yield process
     finally:

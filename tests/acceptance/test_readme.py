@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.processes import ROOT, running
+from tests.support import wait_until
 
 pytestmark = [pytest.mark.once, pytest.mark.timeout(120)]
 
@@ -112,3 +115,25 @@ def test_the_command_prints_what_the_readme_shows(project: Path, tmp_path: Path)
         scheduler.send(signal.SIGTERM)
 
         assert scheduler.wait() == 0
+
+
+def test_the_web_server_brings_its_scheduler(project: Path, tmp_path: Path) -> None:
+    """The README's application starts under uvicorn with a scheduler, and stops with it."""
+    server = ("shop.asgi:application", "--port", "0")
+
+    with running(
+        tmp_path / "out", *server, folder=project, module="uvicorn", **environment(project)
+    ) as web:
+        web.wait_for_output("Application startup complete")
+        wait_until(lambda: "running" in states_of_nodes(project))
+        web.send(signal.SIGTERM)
+        web.wait()
+
+    assert set(states_of_nodes(project)) == {"stopped"}
+
+
+def states_of_nodes(project: Path) -> list[str]:
+    """Return the states of all schedulers that the project has had."""
+    with closing(sqlite3.connect(project / "shop.sqlite3")) as database:
+        rows = database.execute("SELECT state FROM async_apscheduler_schedulernode")
+        return [state for (state,) in rows]

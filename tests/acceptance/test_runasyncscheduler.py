@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
+from django.db.migrations.recorder import MigrationRecorder
 
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
 from tests.acceptance.processes import running
@@ -73,6 +74,20 @@ def test_the_second_signal_ends_it_at_once(tmp_path: Path, function: object) -> 
         assert scheduler.wait() == 0
 
     assert DjangoJobExecution.objects.get(job_id="endless").status == Status.CANCELLED
+
+
+def test_beside_a_newer_version_it_does_not_start(tmp_path: Path) -> None:
+    """Tables that a newer version has made are not touched by an older one."""
+    recorder = MigrationRecorder(connection)
+    recorder.record_applied("async_apscheduler", "0099_from_the_future")
+    try:
+        with running(tmp_path / "out", COMMAND) as scheduler:
+            assert scheduler.wait() == 1
+    finally:
+        recorder.record_unapplied("async_apscheduler", "0099_from_the_future")
+
+    assert "0099_from_the_future" in scheduler.output
+    assert "Update the package" in scheduler.output
 
 
 def test_without_migrations_it_says_so(tmp_path: Path) -> None:

@@ -627,10 +627,26 @@ async def test_a_task_that_outlives_its_run_can_still_use_the_database(start: St
     await await_until(Note.objects.filter(text="later").aexists)
 
 
+async def test_a_run_can_be_cancelled_while_its_node_shuts_down(start: Start) -> None:
+    """A node that claims nothing more still hears of cancellations."""
+    scheduler = await start()
+    job = await DjangoJob.objects.aschedule(work.sleep_long, "interval", hours=1, id="long")
+    run = await job.arun()
+    await await_until(lambda: scheduler.active_runs == 1)
+    shutdown = asyncio.create_task(scheduler.ashutdown())
+    await await_until(lambda: scheduler._work.stopped)
+
+    await run.acancel(by="the boss")
+    await asyncio.wait_for(shutdown, 10)
+    await run.arefresh_from_db()
+
+    assert (run.status, run.reason) == (Status.CANCELLED, Reason.REQUESTED)
+
+
 async def test_jobs_are_decoded_before_they_are_due(start: Start) -> None:
     """When the time comes only the versions are compared."""
     scheduler = await start()
-    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    soon = datetime.now(UTC) + timedelta(seconds=2.5)  # those added later are decoded later
 
     for number in range(3):
         await scheduler.aadd_job(work.mark, "date", run_date=soon, id=f"job-{number}")
@@ -639,6 +655,16 @@ async def test_jobs_are_decoded_before_they_are_due(start: Start) -> None:
     await await_until(lambda: len(decoded) == 3)
     assert not work.seen
     await await_until(lambda: len(work.seen) == 3)
+
+
+async def test_jobs_that_are_over_are_forgotten(start: Start) -> None:
+    """A scheduler that runs a year of one-off jobs keeps none of them in memory."""
+    scheduler = await start()
+
+    await scheduler.aadd_job(work.mark, "date", id="once")
+    await finished_run("once")
+
+    assert scheduler._work._django._claims._decoded._jobs == {}
 
 
 async def test_an_edit_of_a_decoded_job_counts(start: Start) -> None:
