@@ -1,0 +1,49 @@
+"""The quick form of each fault, and the proof that a fault would be seen.
+
+`tests/acceptance/run` plays the same faults for longer, more often, and on all databases at once.
+"""
+
+from __future__ import annotations
+
+import pytest
+from django.conf import settings
+
+from tests.acceptance.faults.catalogue import FAULTS
+from tests.acceptance.faults.fault import Fault, Outcome
+from tests.acceptance.faults.playing import play
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+
+PLAYED = [
+    fault
+    for fault in FAULTS.values()
+    if settings.DATABASE_VENDOR in fault.vendors and not fault.long_only
+]
+PROVED = [FAULTS[name] for name in ("race", "freeze")]
+"""The others are proved by `tests/acceptance/run --prove`."""
+
+
+def outcome_of(fault: Fault, *, is_proof: bool = False) -> Outcome:
+    """Play a fault on this round's database; skip the test, with the reason, where that fails."""
+    played = play(fault, settings.DATABASE_VENDOR, is_proof=is_proof)
+    if played.skipped:
+        pytest.skip(played.skipped)
+    return played.outcome
+
+
+@pytest.mark.parametrize("fault", PLAYED, ids=lambda fault: fault.name)
+def test_the_promises_hold_under(fault: Fault) -> None:
+    """Nothing due is lost without a word or run twice, and what the fault breaks comes back."""
+    outcome = outcome_of(fault)
+
+    assert outcome.broken == [], outcome.seen
+    assert outcome.due > 0
+
+
+@pytest.mark.parametrize("fault", PROVED, ids=lambda fault: fault.name)
+def test_without_its_protection_a_scheduler_is_caught_by(fault: Fault) -> None:
+    """The same fault breaks a promise once the scheduler is spoilt: the test can fail."""
+    outcome = outcome_of(fault, is_proof=True)
+
+    assert outcome.broken != []
+    assert not outcome.broken[0].startswith("broke off"), outcome.broken
