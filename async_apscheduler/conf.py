@@ -105,6 +105,9 @@ class Settings:
     environment: str = ""
     """A tag that nodes and database must share, so that a copied database runs nothing."""
 
+    sensitive_names: tuple[str, ...] = ()
+    """Words that make a name secret, so that its value is masked, beside `masking.SECRET_WORDS`."""
+
 
 def get_settings() -> Settings:
     """Return the settings now in force.
@@ -226,6 +229,16 @@ def _text(value: Any) -> str:
     return value
 
 
+def _words(value: Any) -> tuple[str, ...]:
+    is_list = isinstance(value, (list, tuple, set, frozenset))
+    if not is_list or not all(isinstance(word, str) for word in value):
+        raise TypeError(f"expected a list of words such as 'iban', got {value!r}")
+    for word in value:
+        if not any(map(str.isalnum, word)):
+            raise ValueError(f"expected words, but {word!r} has no letter and would fit every name")
+    return tuple(value)
+
+
 def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"expected True or False, got {value!r}")
@@ -310,4 +323,5 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "RETURN_VALUE_MAX_BYTES": _count,
     "BLOCKED_LOOP_THRESHOLD": _seconds,
     "ENVIRONMENT": _text,
+    "SENSITIVE_NAMES": _words,
 }

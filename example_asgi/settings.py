@@ -62,6 +62,7 @@ DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("EXAMPLE_DATABASE", BASE_DIR / "db.sqlite3"),
+        "OPTIONS": {"init_command": "PRAGMA journal_mode=WAL"},
     }
 }
 

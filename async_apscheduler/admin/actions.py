@@ -16,7 +16,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from async_apscheduler.admin.columns import visible
 from async_apscheduler.exceptions import AsyncAPSchedulerError
+from async_apscheduler.masking import masked_text
 from async_apscheduler.models import DjangoJob, DjangoJobExecution
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def cancel(admin: ReadOnlyAdmin, request: HttpRequest, runs: Iterable[DjangoJobE
 
 def names_of(names: list[str]) -> str:
     """Return the first of the names, and how many more there are."""
-    listed = ", ".join(f"“{name}”" for name in names[:MAX_NAMES])
+    listed = ", ".join(f"“{visible(name)}”" for name in names[:MAX_NAMES])
     more = len(names) - MAX_NAMES
     if more <= 0:
         return listed
@@ -90,7 +92,8 @@ def _attempted(job: DjangoJob, change: Any, request: HttpRequest, outcome: Outco
     except JobLookupError:
         outcome.errors.append(_("“%(job)s” has been removed meanwhile.") % {"job": job})
     except (AsyncAPSchedulerError, ValueError) as error:
-        outcome.errors.append(_("“%(job)s”: %(error)s") % {"job": job, "error": error})
+        text = masked_text(str(error))
+        outcome.errors.append(_("“%(job)s”: %(error)s") % {"job": job, "error": text})
     else:
         outcome.done.append(str(job))
         return True

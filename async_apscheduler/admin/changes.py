@@ -13,10 +13,10 @@ from django.utils.translation import gettext_lazy
 
 from async_apscheduler.admin import columns
 from async_apscheduler.admin.filters import OfJobFilter
-from async_apscheduler.admin.masking import masked
 from async_apscheduler.admin.names import name_of_job
 from async_apscheduler.admin.paginators import CappedPaginator
 from async_apscheduler.admin.readonly import ReadOnlyAdmin
+from async_apscheduler.masking import masked
 from async_apscheduler.models import JobChange
 
 TONES: dict[str, str] = {
@@ -78,7 +78,7 @@ class JobChangeAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("changes"))
     def what(self, change: JobChange) -> str:
         """Return each changed field, from what to what."""
-        before, after = masked(change.before), masked(change.after)
+        before, after = _fields(change.before), _fields(change.after)
         rows = [
             (name, _short(before.get(name)), _short(after.get(name)))
             for name in dict.fromkeys([*before, *after])
@@ -96,8 +96,14 @@ class JobChangeAdmin(ReadOnlyAdmin):
         return columns.json_block(masked(change.after))
 
 
+def _fields(side: Any) -> dict[str, Any]:
+    """Return one side of a change without secrets; nothing of it if it is no dict."""
+    fields: dict[str, Any] = masked(side) if isinstance(side, dict) else {}
+    return fields
+
+
 def _short(value: Any) -> str:
     if value is None:
         return columns.EMPTY
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 1]}…"
+    return columns.visible(text if len(text) <= VALUE_LENGTH else f"{text[: VALUE_LENGTH - 1]}…")

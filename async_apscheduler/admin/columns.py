@@ -20,7 +20,8 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from async_apscheduler.admin.options import datetime_format
+from async_apscheduler.admin_settings import datetime_format
+from async_apscheduler.masking import masked_text
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNode, Status
 
 EMPTY = "-"
@@ -31,6 +32,9 @@ LINE_LENGTH = 120
 
 BLOCK_LENGTH = 100_000
 """Characters of a text that a page shows."""
+
+_TURNS_TEXT = {code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Characters that let what follows look like something else, with how they are shown."""
 
 GOOD, BAD, BUSY, WAITING, ODD, QUIET = "good", "bad", "busy", "waiting", "odd", "quiet"
 
@@ -121,9 +125,14 @@ def _duration_in_words(seconds: float) -> str:
     return _("%(hours)d h %(minutes)d min") % {"hours": hours, "minutes": minutes}
 
 
+def visible(text: str) -> str:
+    """Return a text that reads in the order in which it was written."""
+    return text.translate(_TURNS_TEXT)
+
+
 def one_line(text: str) -> str:
     """Return the first line of a text, shortened to fit a cell."""
-    line = (text.strip().splitlines() or [""])[0]
+    line = (visible(text).strip().splitlines() or [""])[0]
     return line if len(line) <= LINE_LENGTH else f"{line[: LINE_LENGTH - 1]}…"
 
 
@@ -132,13 +141,13 @@ def cell(text: str) -> str:
     if not text:
         return EMPTY
     return format_html(
-        '<span class="apscheduler-text" title="{}">{}</span>', text[:1000], one_line(text)
+        '<span class="apscheduler-text" title="{}">{}</span>', visible(text[:1000]), one_line(text)
     )
 
 
 def outcome(run: DjangoJobExecution) -> str:
     """Return the first line of a run's exception, or else why it ended or was none."""
-    return cell(run.exception or run.get_reason_display())
+    return cell(masked_text(run.exception) or run.get_reason_display())
 
 
 def block(text: str) -> str:
@@ -148,7 +157,7 @@ def block(text: str) -> str:
     if len(text) > BLOCK_LENGTH:
         missing = _("[%(count)d more characters]") % {"count": len(text) - BLOCK_LENGTH}
         text = f"{text[:BLOCK_LENGTH]}… {missing}"
-    return format_html('<pre class="apscheduler-block">{}</pre>', text)
+    return format_html('<pre class="apscheduler-block">{}</pre>', visible(text))
 
 
 def json_block(value: Any) -> str:

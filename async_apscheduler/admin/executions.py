@@ -17,10 +17,10 @@ from django.utils.translation import gettext_lazy
 
 from async_apscheduler.admin import actions, columns
 from async_apscheduler.admin.filters import NodeFilter, OfJobFilter, ScheduledFilter
-from async_apscheduler.admin.masking import masked
 from async_apscheduler.admin.names import with_names
 from async_apscheduler.admin.paginators import CappedPaginator
 from async_apscheduler.admin.readonly import ReadOnlyAdmin
+from async_apscheduler.masking import masked, masked_text
 from async_apscheduler.models import DjangoJobExecution
 
 
@@ -143,12 +143,12 @@ class DjangoJobExecutionAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("exception"))
     def whole_error(self, run: DjangoJobExecution) -> str:
         """Return the exception."""
-        return columns.block(run.exception)
+        return columns.block(masked_text(run.exception))
 
     @admin.display(description=gettext_lazy("traceback"))
     def stack(self, run: DjangoJobExecution) -> str:
         """Return the traceback."""
-        return columns.block(run.traceback)
+        return columns.block(masked_text(run.traceback))
 
     @admin.display(description=gettext_lazy("progress"))
     def advance(self, run: DjangoJobExecution) -> str:
@@ -157,7 +157,7 @@ class DjangoJobExecutionAdmin(ReadOnlyAdmin):
         done, total = progress.get("done"), progress.get("total")
         if not isinstance(done, (int, float)):
             return columns.EMPTY
-        message = progress.get("message") or ""
+        message = columns.visible(masked_text(str(progress.get("message") or "")))
         if not isinstance(total, (int, float)) or total <= 0:
             return columns.stacked(f"{done:g}", message)
         return columns.stacked(
@@ -196,7 +196,7 @@ class DjangoJobExecutionAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("log"))
     def messages(self, run: DjangoJobExecution) -> str:
         """Return what the run has logged."""
-        return columns.block(run.log)
+        return columns.block(masked_text(run.log))
 
     @admin.display(description=gettext_lazy("cancel requested"))
     def cancel_requested(self, run: DjangoJobExecution) -> str:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from async_apscheduler.admin import columns
 from async_apscheduler.admin.names import with_names
+from async_apscheduler.masking import masked_text
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, JobChange
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def page_context(admin: DjangoJobAdmin, request: HttpRequest, job: DjangoJob) ->
         else "",
         "show_delete": False,
         "changes": columns.list_address(JobChange, job=job.pk),
-        "quarantine": job.error if job.status == DjangoJob.Status.QUARANTINED else "",
+        "quarantine": masked_text(job.error) if job.status == DjangoJob.Status.QUARANTINED else "",
         "runs": [_cells(run) for run in _latest(job)],
         "history": columns.list_address(DjangoJobExecution, job=job.pk),
     }

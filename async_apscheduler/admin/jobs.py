@@ -21,9 +21,9 @@ from django.utils.translation import gettext_lazy
 from async_apscheduler.admin import actions, columns
 from async_apscheduler.admin.filters import LastStatusFilter
 from async_apscheduler.admin.job_page import page_context
-from async_apscheduler.admin.masking import named_arguments
 from async_apscheduler.admin.readonly import ReadOnlyAdmin
 from async_apscheduler.admin.run_now import run_now
+from async_apscheduler.masking import masked, masked_arguments, masked_text
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
 
 TONES: dict[str, str] = {
@@ -143,7 +143,7 @@ class DjangoJobAdmin(ReadOnlyAdmin):
     def state(self, job: DjangoJob) -> str:
         """Return the status; a quarantined job tells why under the pointer."""
         tone = TONES.get(job.status, columns.QUIET)
-        return columns.badge(job.get_status_display(), tone, title=job.error)
+        return columns.badge(job.get_status_display(), tone, title=masked_text(job.error))
 
     @admin.display(description=gettext_lazy("last run"), ordering="last_status")
     def last_run(self, job: Any) -> str:
@@ -177,12 +177,12 @@ class DjangoJobAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("as stored"))
     def trigger_as_json(self, job: DjangoJob) -> str:
         """Return the trigger as JSON."""
-        return columns.json_block(job.trigger)
+        return columns.json_block(masked(job.trigger))
 
     @admin.display(description=gettext_lazy("arguments"))
     def arguments(self, job: DjangoJob) -> str:
         """Return each argument by its name, without secrets."""
-        pairs = named_arguments(job.func, job.args, job.kwargs)
+        pairs = masked_arguments(job.func, job.args, job.kwargs)
         if not pairs:
             return _("none")
         rows = format_html_join(
@@ -238,11 +238,11 @@ class DjangoJobAdmin(ReadOnlyAdmin):
         act, permission = STEPS[step]
         if not self.allows(request, permission):
             raise PermissionDenied
-        jobs = self.get_queryset(request).filter(pk=unquote(object_id))
-        if not jobs.exists():
+        job = self.get_object(request, unquote(object_id))
+        if job is None:
             return self.redirect_to_list(request, unquote(object_id))
-        act(self, request, jobs)
-        return HttpResponseRedirect(columns.page_address(DjangoJob, unquote(object_id)))
+        act(self, request, [job])
+        return HttpResponseRedirect(columns.page_address(DjangoJob, job.pk))
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

@@ -70,6 +70,8 @@ class SchedulerNodeAdmin(ReadOnlyAdmin):
             )
             hint %= {"time": columns.duration(timeout)}
             return columns.badge(_("silent"), columns.BAD, title=hint)
+        if node.state == SchedulerNode.State.RUNNING and not node.capacity:
+            return columns.badge(_("paused"), columns.ODD, title=_("It was started with --paused."))
         return columns.badge(node.get_state_display(), TONES.get(node.state, columns.QUIET))
 
     @admin.display(description=gettext_lazy("last sign of life"), ordering="heartbeat_at")

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected as ask_and_delete
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -19,6 +20,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler.admin.columns import EMPTY, list_address
+from async_apscheduler.models.limits import is_storable
 
 MAX_LISTED = 100
 """Objects that a confirmation page names; it counts the others."""
@@ -28,6 +30,12 @@ class LightChangeList(ChangeList):
     """A list that leaves large columns in the database."""
 
     model_admin: ReadOnlyAdmin
+
+    def get_filters(self, request: HttpRequest) -> Any:
+        """Return the filters in use; what no database can hold is a wrong value, not an error."""
+        if not all(is_storable(str(text)) for text in request.GET.values()):
+            raise IncorrectLookupParameters("a value has characters that no database can hold")
+        return super().get_filters(request)
 
     def get_queryset(self, request: HttpRequest, *args: Any, **kwargs: Any) -> QuerySet[Any]:
         """Return the rows of the list, without the columns in `list_deferred`."""
@@ -49,6 +57,16 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' g
     class Media:
         css = {"all": ["async_apscheduler/admin.css"]}
 
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Return True for the filters that the list offers.
+
+        Django allows every column, so that whoever may see the list could guess a masked argument
+        letter by letter: ``?kwargs__password__startswith=a``.
+        """
+        offered = [getattr(kind, "parameter_name", kind) for kind in self.list_filter]
+        name, _separator, how = lookup.partition("__")
+        return lookup in offered or (name in offered and how in ("exact", "in", "isnull"))
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the class of the list."""
         return LightChangeList
@@ -60,6 +78,12 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' g
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Fields are shown, not edited."""
         return False
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        """Return the object of a page, or None."""
+        return (
+            super().get_object(request, object_id, from_field) if is_storable(object_id) else None
+        )
 
     def allows(self, request: HttpRequest, word: str) -> bool:
         """Return True if the user may see these rows and has the permission `word` on them."""
@@ -101,7 +125,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # the stubs' g
         """Carry out an action on the rows whose boxes, see above, were ticked."""
         values = request.POST.getlist(ACTION_CHECKBOX_NAME)
         posted = request.POST.copy()
-        posted.setlist(ACTION_CHECKBOX_NAME, [unquote(value) for value in values])
+        keys = filter(is_storable, map(unquote, values))
+        posted.setlist(ACTION_CHECKBOX_NAME, list(keys))
         request.POST = posted  # type: ignore[assignment]  # a QueryDict either way
         return super().response_action(request, queryset, *location, **kwargs)
 

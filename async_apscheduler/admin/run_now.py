@@ -18,8 +18,9 @@ from django.utils.translation import ngettext
 
 from async_apscheduler.admin.actions import names_of
 from async_apscheduler.admin.columns import duration, one_line
-from async_apscheduler.admin.options import run_now_timeout
 from async_apscheduler.admin.waiting import environments_with_a_scheduler, wait_for_ends
+from async_apscheduler.admin_settings import run_now_timeout
+from async_apscheduler.masking import masked_text
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class RunNow:
             "job": self._names[key],
             "time": duration(run.duration),
             "status": run.get_status_display(),
-            "why": one_line(run.exception) or run.get_reason_display(),
+            "why": one_line(masked_text(run.exception)) or run.get_reason_display(),
         }
         if run.status == Status.SUCCEEDED:
             return _("“%(job)s” succeeded in %(time)s.") % values

@@ -20,9 +20,7 @@ KEYS_PER_QUERY = 500
 def environments_with_a_scheduler(database: str) -> set[str]:
     """Return the environments in which a scheduler is alive and takes runs."""
     oldest = database_now(database) - timedelta(seconds=get_settings().node_timeout)
-    nodes = SchedulerNode.objects.using(database).filter(
-        state=SchedulerNode.State.RUNNING, heartbeat_at__gte=oldest
-    )
+    nodes = SchedulerNode.objects.using(database).running().filter(heartbeat_at__gte=oldest)
     return set(nodes.values_list("environment", flat=True))
 
 

@@ -8,6 +8,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from async_apscheduler.masking import masked, masked_arguments
 from async_apscheduler.models.fields import ExactCharField, MomentField
 from async_apscheduler.models.managers import ConfiguredManager, ConfiguredModel
 
@@ -55,8 +56,24 @@ def record_change(
 ) -> None:
     """Add a line to the audit trail, in the caller's transaction.
 
-    `before` and `after` hold the changed fields only.
+    `before` and `after` hold the changed fields only; secrets in them are not kept.
     """
     JobChange.objects.using(database).create(
-        job_id=job_id, action=action, changed_by=by[:255], before=before or {}, after=after or {}
+        job_id=job_id,
+        action=action,
+        changed_by=by[:255],
+        before=masked(before or {}),
+        after=masked(after or {}),
     )
+
+
+def without_secrets(fields: dict[str, Any], *, func: str) -> dict[str, Any]:
+    """Return columns of a job for the audit trail, which may outlive a password by years.
+
+    `func` is the job's function if it is not among them: it knows the names of the arguments.
+    """
+    shown: dict[str, Any] = masked(fields)
+    if "args" in fields:
+        arguments = masked_arguments(fields.get("func", func), fields["args"], {})
+        shown["args"] = [value for _, value in arguments]
+    return shown

@@ -131,16 +131,18 @@ def row_values(job: Job, *, serializer: str | None = None) -> dict[str, Any]:
 
 
 def trigger_json(trigger: BaseTrigger, *, serializer: str | None = None) -> dict[str, Any]:
-    """Return a trigger as readable JSON."""
+    """Return a trigger as readable JSON. Raises InvalidTriggerError."""
+    triggers.check_pace(trigger)
     encode = partial(codec.encode_value, name="the state of the trigger", serializer=serializer)
     return triggers.trigger_to_json(trigger, encode=encode)
 
 
 def restore_trigger(data: Any, *, serializer: str | None = None) -> BaseTrigger:
-    """Return the trigger that trigger_json() was given."""
-    return triggers.trigger_from_json(
-        data, decode=partial(codec.decode_value, serializer=serializer)
-    )
+    """Return the trigger that trigger_json() was given. Raises InvalidTriggerError."""
+    decode = partial(codec.decode_value, serializer=serializer)
+    trigger = triggers.trigger_from_json(data, decode=decode)
+    triggers.check_pace(trigger)  # whoever may edit a row could otherwise keep all schedulers busy
+    return trigger
 
 
 def restore_job(

@@ -6,7 +6,7 @@ All of APScheduler's triggers are used as they are, but for ``and`` (see Bounded
 
 from __future__ import annotations
 
-from async_apscheduler.triggers._checking import MINIMUM_INTERVAL, check_trigger
+from async_apscheduler.triggers._checking import MINIMUM_INTERVAL, check_pace, check_trigger
 from async_apscheduler.triggers._combining import BoundedAndTrigger
 from async_apscheduler.triggers._creating import create_trigger
 from async_apscheduler.triggers._due import DueTimes, fire_times
@@ -20,6 +20,7 @@ __all__ = [
     "BoundedAndTrigger",
     "CrontabTrigger",
     "DueTimes",
+    "check_pace",
     "check_trigger",
     "create_trigger",
     "describe_trigger",

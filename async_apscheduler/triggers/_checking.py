@@ -21,6 +21,9 @@ from async_apscheduler.triggers.crontab import CrontabTrigger
 MINIMUM_INTERVAL = timedelta(milliseconds=10)
 """A shorter interval would keep a scheduler busy with nothing else."""
 
+MAX_PARTS, MAX_AGREEING = 500, 20
+"""Triggers in one `or`, and in one `and`, those inside of them included."""
+
 _BUILT_IN = (DateTrigger, IntervalTrigger, CronTrigger, CrontabTrigger, CalendarIntervalTrigger)
 
 
@@ -47,6 +50,21 @@ def check_trigger(trigger: BaseTrigger, *, now: datetime) -> datetime | None:
     return first
 
 
+def check_pace(trigger: Any) -> None:
+    """Raise InvalidTriggerError if an interval, perhaps inside another trigger, is too short.
+
+    The trigger is not asked for its fires, so this costs next to nothing.
+    """
+    if isinstance(trigger, BaseCombiningTrigger):
+        for part in trigger.triggers:
+            check_pace(part)
+    elif isinstance(trigger, IntervalTrigger) and trigger.interval < MINIMUM_INTERVAL:
+        raise InvalidTriggerError(
+            f"The interval {trigger.interval} is too short; the shortest is "
+            f"{MINIMUM_INTERVAL.total_seconds()} s. Let one run do the work of many."
+        )
+
+
 def _first_fire(trigger: BaseTrigger, now: datetime) -> datetime | None:
     if isinstance(trigger, DateTrigger):
         return trigger.run_date  # type: ignore[no-any-return]  # untyped
@@ -67,17 +85,14 @@ def _first_fire(trigger: BaseTrigger, now: datetime) -> datetime | None:
 def _check(trigger: Any, now: datetime) -> None:
     """Raise InvalidTriggerError for what would hang or flood a scheduler, or can never come."""
     if isinstance(trigger, BaseCombiningTrigger):
+        _check_number(trigger)
         _check_parts(trigger, now)
     elif isinstance(trigger, IntervalTrigger):
         # An interval that was given no start has one interval from now; then its end may just be
         # near, as it will be for each declared job at its last deploy.
         if in_utc(trigger.start_date) > in_utc(now) + trigger.interval:
             _check_order(trigger)
-        if trigger.interval < MINIMUM_INTERVAL:
-            raise InvalidTriggerError(
-                f"The interval {trigger.interval} is too short; the shortest is "
-                f"{MINIMUM_INTERVAL.total_seconds()} s. Let one run do the work of many."
-            )
+        check_pace(trigger)
     elif isinstance(trigger, CronTrigger):
         _check_order(trigger)
         if not _has_a_day(trigger):
@@ -88,6 +103,22 @@ def _check(trigger: Any, now: datetime) -> None:
         _check_order(trigger)
     elif isinstance(trigger, CalendarIntervalTrigger):
         _check_steps(trigger)
+
+
+def _check_number(trigger: Any) -> None:
+    most = MAX_AGREEING if isinstance(trigger, AndTrigger) else MAX_PARTS
+    number = _parts_of(trigger)
+    if number > most:
+        raise InvalidTriggerError(
+            f"A trigger is made of {number} others; at most {most} can be looked at in time. Make "
+            "several jobs of it."
+        )
+
+
+def _parts_of(trigger: Any) -> int:
+    if not isinstance(trigger, BaseCombiningTrigger):
+        return 1
+    return sum(map(_parts_of, trigger.triggers))
 
 
 def _check_parts(trigger: Any, now: datetime) -> None:

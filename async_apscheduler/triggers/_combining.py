@@ -21,18 +21,37 @@ from async_apscheduler.triggers._moments import in_utc, on_the_clock
 from async_apscheduler.triggers.crontab import CrontabTrigger
 
 _TICK = timedelta(microseconds=1)
-_MAX_ROUNDS = 1000
+_MAX_TRIES = 1000
+_MAX_YEARS = 100
 _MAX_STEPS = 50_000
 
 _FINDS_ANY_TIME = (CronTrigger, CrontabTrigger, IntervalTrigger)
 """Triggers that find the first fire from any time on, when asked without a previous fire."""
 
 
+class Search:
+    """What one search for a common time may cost, all triggers inside the first one included."""
+
+    def __init__(self, start: datetime) -> None:
+        self._left = _MAX_TRIES
+        self._end = start.year + _MAX_YEARS
+
+    def ask(self, whole: Any, earliest: datetime) -> None:
+        """Note that a part of `whole` is asked. Raises InvalidTriggerError if that is too much."""
+        self._left -= 1
+        if self._left < 0 or earliest.year > self._end:
+            limit = f"{_MAX_TRIES} tries" if self._left < 0 else f"{_MAX_YEARS} years"
+            raise InvalidTriggerError(
+                f"The parts of {whole} did not agree on a time within {limit}. Write them as one "
+                "cron trigger, or let them fire at the same time of day."
+            )
+
+
 class BoundedAndTrigger(AndTrigger):  # type: ignore[misc]  # untyped
     """Fires at the times that all its triggers have in common.
 
     `triggers` and `jitter` are those of APScheduler's AndTrigger. Raises InvalidTriggerError when
-    the triggers come to no common time within a thousand tries.
+    the triggers come to no common time within a thousand tries, or a hundred years.
     """
 
     __slots__ = ()
@@ -42,21 +61,25 @@ class BoundedAndTrigger(AndTrigger):  # type: ignore[misc]  # untyped
     ) -> datetime | None:
         """Return the first common fire after the previous one, or from `now` on."""
         earliest = now if previous_fire_time is None else in_utc(previous_fire_time) + _TICK
-        for _ in range(_MAX_ROUNDS):
+        fire = self.first_common(earliest, previous_fire_time, Search(earliest))
+        return fire and self._apply_jitter(fire, self.jitter, now)
+
+    def first_common(
+        self, earliest: datetime, previous: datetime | None, search: Search
+    ) -> datetime | None:
+        """Return the first common fire from `earliest` on, within what `search` has left."""
+        while True:
             fires = []
             for trigger in self.triggers:
-                fire = first_fire_from(trigger, earliest, previous_fire_time)
+                search.ask(self, earliest)
+                fire = first_fire_from(trigger, earliest, previous, search)
                 if fire is None:
                     return None
                 fires.append(fire)
             latest = max(fires, key=in_utc)
             if in_utc(latest) == min(map(in_utc, fires)):
-                return self._apply_jitter(fires[0], self.jitter, now)  # type: ignore[no-any-return]
+                return fires[0]
             earliest = latest
-        raise InvalidTriggerError(
-            f"The parts of {self} did not agree on a time within {_MAX_ROUNDS} tries. Write them "
-            "as one cron trigger, or let them fire at the same time of day."
-        )
 
 
 def bounded(trigger: BaseTrigger) -> BaseTrigger:
@@ -71,16 +94,21 @@ def bounded(trigger: BaseTrigger) -> BaseTrigger:
 
 
 def first_fire_from(
-    trigger: BaseTrigger, earliest: datetime, previous: datetime | None = None
+    trigger: BaseTrigger,
+    earliest: datetime,
+    previous: datetime | None = None,
+    search: Search | None = None,
 ) -> datetime | None:
     """Return the first fire at or after `earliest`; None if there is none.
 
-    `previous` is an earlier fire to start from, for triggers that can only be stepped. Raises
-    InvalidTriggerError for a trigger that does not get there.
+    `previous` is an earlier fire to start from, for triggers that can only be stepped; `search` is
+    the one that this belongs to. Raises InvalidTriggerError for a trigger that does not get there.
     """
     if isinstance(trigger, OrTrigger):
-        fires = [first_fire_from(part, earliest, previous) for part in trigger.triggers]
+        fires = [first_fire_from(part, earliest, previous, search) for part in trigger.triggers]
         return min((fire for fire in fires if fire is not None), key=in_utc, default=None)
+    if isinstance(trigger, BoundedAndTrigger) and search is not None:
+        return trigger.first_common(earliest, previous, search)
     if isinstance(trigger, DateTrigger):
         return _not_before(earliest, trigger.run_date)
     if isinstance(trigger, (*_FINDS_ANY_TIME, BoundedAndTrigger)):

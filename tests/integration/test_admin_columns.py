@@ -10,7 +10,8 @@ import pytest
 from django.test.utils import override_settings
 from django.utils import translation
 
-from async_apscheduler.admin import columns, masking, options
+from async_apscheduler import admin_settings, masking
+from async_apscheduler.admin import columns
 from async_apscheduler.exceptions import ConfigurationError
 from async_apscheduler.models import Status
 
@@ -79,7 +80,7 @@ def test_a_format_of_the_wrong_kind_is_refused() -> None:
         override_settings(APSCHEDULER_DATETIME_FORMAT=7),
         pytest.raises(ConfigurationError, match="APSCHEDULER_DATETIME_FORMAT must be a format"),
     ):
-        options.datetime_format()
+        admin_settings.datetime_format()
 
 
 def test_long_texts_are_cut_and_say_so() -> None:

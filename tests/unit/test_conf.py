@@ -49,6 +49,7 @@ def test_a_project_without_the_setting_gets_the_documented_defaults() -> None:
     assert settings.return_value_max_bytes == 64 * 1024
     assert settings.blocked_loop_threshold == 0.25
     assert settings.environment == ""
+    assert settings.sensitive_names == ()
 
 
 def test_the_time_zone_is_by_default_that_of_the_project() -> None:
@@ -108,6 +109,7 @@ def test_the_settings_cannot_be_changed_in_place() -> None:
         ("LOG_CAPTURE", False, "log_capture", False),
         ("RETURN_VALUE_MAX_BYTES", 100, "return_value_max_bytes", 100),
         ("ENVIRONMENT", "staging", "environment", "staging"),
+        ("SENSITIVE_NAMES", ["iban"], "sensitive_names", ("iban",)),
         (
             "EXECUTORS",
             {"cpu": {"type": "processpool"}},
@@ -179,6 +181,8 @@ def test_a_wrong_count_is_refused_with_the_key_and_the_value(key: str, value: An
     [
         ("DATABASE", None, "expected a string, got None"),
         ("ENVIRONMENT", 7, "expected a string, got 7"),
+        ("SENSITIVE_NAMES", "iban", "expected a list of words such as 'iban', got 'iban'"),
+        ("SENSITIVE_NAMES", ["iban", "-"], "'-' has no letter and would fit every name"),
         ("TIME_ZONE", "Europe/Atlantis", "'Europe/Atlantis' is not the name of a time zone"),
         ("TIME_ZONE", "", "'' is not the name of a time zone"),
         ("TIME_ZONE", "../secrets", "'../secrets' is not the name of a time zone"),
@@ -221,7 +225,7 @@ def test_a_key_like_no_other_is_answered_with_all_that_are_known() -> None:
     message = refusal_of(XYZZY=1)
 
     assert "'XYZZY'] is unknown; known are DATABASE, TIME_ZONE, " in message
-    assert "ENVIRONMENT." in message
+    assert "ENVIRONMENT, SENSITIVE_NAMES." in message
 
 
 def test_all_mistakes_are_told_in_one_message() -> None:

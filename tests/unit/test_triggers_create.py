@@ -293,6 +293,36 @@ def test_a_part_that_can_only_be_stepped_is_left_after_so_many_steps() -> None:
         check_trigger(trigger, now=NOW)
 
 
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        AndTrigger([CronTrigger(week=53, day_of_week="sun"), CronTrigger(month=2)]),
+        AndTrigger([CronTrigger(month=2, day=29), CronTrigger(month=3, day=1)]),
+        AndTrigger([AndTrigger([CronTrigger(hour=3), CronTrigger()]), CronTrigger(hour=4)]),
+        AndTrigger([OrTrigger([CronTrigger(hour=3), CronTrigger(hour=5)]), CronTrigger(hour=4)]),
+    ],
+    ids=str,
+)
+def test_parts_that_never_agree_are_refused_after_little_work(
+    trigger: BaseTrigger, calls: list[int]
+) -> None:
+    """However rarely they fire, and however they are nested: one search has one limit."""
+    with pytest.raises(InvalidTriggerError, match=r"did not agree on a time within 100"):
+        check_trigger(trigger, now=NOW)
+
+    assert len(calls) < 100_000
+
+
+@pytest.mark.parametrize(("kind", "most"), [(OrTrigger, 500), (AndTrigger, 20)])
+def test_a_trigger_is_made_of_so_many_others_at_most(kind: Any, most: int) -> None:
+    """Each of them is asked at each fire; those that are nested count as well."""
+    part = CronTrigger(second="*", timezone=UTC)
+
+    assert check_trigger(kind([part] * most), now=NOW) is not None
+    with pytest.raises(InvalidTriggerError, match=f"made of {most + 1} others; at most {most}"):
+        check_trigger(kind([part, OrTrigger([part] * most)]), now=NOW)
+
+
 def test_the_and_of_two_crons_moves_on_after_its_first_fire() -> None:
     """APScheduler's own would ask them the same for ever."""
     trigger = BoundedAndTrigger(

@@ -39,6 +39,11 @@ class Command(BaseCommand):
             help="runs at one time (default: ASYNC_APSCHEDULER['MAX_CONCURRENT_RUNS'])",
         )
         parser.add_argument(
+            "--paused",
+            action="store_true",
+            help="run nothing and change nothing: to look at a copy of a production database",
+        )
+        parser.add_argument(
             "--reload",
             action="store_true",
             help="start again when the code changes (for development)",
@@ -55,7 +60,12 @@ class Command(BaseCommand):
             _exit_despite_threads(runner)
 
     def _runner(self, options: dict[str, Any]) -> Runner:
-        return Runner(self._announce, name=options["name"], capacity=options["concurrency"])
+        return Runner(
+            self._announce,
+            name=options["name"],
+            capacity=options["concurrency"],
+            paused=options["paused"],
+        )
 
     def _run(self, runner: Runner, work: Any) -> None:
         try:
