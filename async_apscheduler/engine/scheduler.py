@@ -1,7 +1,7 @@
 """DjangoScheduler: an AsyncIOScheduler that shares its jobs with other processes through Django.
 
-This is its outside: what its users call, and what APScheduler calls. The work itself is in
-``engine.work`` (the passes) and ``engine.active`` (the runs).
+This is its outside: what its users call. What APScheduler calls is in ``engine.defaults``, who does
+the work in ``engine.staff``.
 """
 
 from __future__ import annotations
@@ -11,43 +11,28 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Coroutine
-from datetime import datetime
 from typing import Any
 
-from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
 from apscheduler.schedulers import SchedulerAlreadyRunningError, SchedulerNotRunningError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.schedulers.base import STATE_STOPPED, BaseScheduler
-from apscheduler.triggers.base import BaseTrigger
-from django.db import connections
 
 from async_apscheduler._database import Lane, retrying_once
 from async_apscheduler.conf import get_settings
-from async_apscheduler.engine.active import ActiveRuns
-from async_apscheduler.engine.claims import Claims
+from async_apscheduler.engine.defaults import DjangoDefaults
 from async_apscheduler.engine.events import RUN_ENDED
 from async_apscheduler.engine.executor import DjangoExecutor
-from async_apscheduler.engine.foreign import ForeignStores, unclaimed_run
-from async_apscheduler.engine.heartbeat import Heartbeat
-from async_apscheduler.engine.held import HeldRuns
-from async_apscheduler.engine.keeping import Housekeeping
+from async_apscheduler.engine.foreign import unclaimed_run
 from async_apscheduler.engine.nodes import Node
-from async_apscheduler.engine.outlook import Lookout
-from async_apscheduler.engine.passes import Pass
-from async_apscheduler.engine.recorder import Recorder
-from async_apscheduler.engine.retention import Retention
 from async_apscheduler.engine.runs import Run
+from async_apscheduler.engine.staff import Staff
 from async_apscheduler.engine.sync_guard import GuardedMethods
-from async_apscheduler.engine.wakeup import STOP_LIMIT, Wakeup
-from async_apscheduler.engine.watchdog import Watchdog
-from async_apscheduler.engine.work import Work
-from async_apscheduler.exceptions import ConfigurationError, SynchronousCallError
-from async_apscheduler.jobstores import DjangoJobStore
+from async_apscheduler.engine.wakeup import STOP_LIMIT
+from async_apscheduler.exceptions import SynchronousCallError
 from async_apscheduler.models import Reason
 from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.signals import node_started, node_stopped, work_failed
-from async_apscheduler.triggers import check_trigger, create_trigger
 
 CANCEL_GRACE = 5.0
 """Seconds that cancelled runs get to clean up."""
@@ -59,7 +44,7 @@ HURRIED = 0.3
 """Seconds that each step of the shutdown may still take after hurry()."""
 
 
-class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  # APScheduler is untyped
+class DjangoScheduler(GuardedMethods, DjangoDefaults, AsyncIOScheduler):  # type: ignore[misc]  # APScheduler is untyped
     """APScheduler's AsyncIOScheduler on Django's database, one of any number of nodes.
 
     Takes AsyncIOScheduler's arguments, and `name` (default: host and process id) and `capacity`
@@ -84,7 +69,7 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
             name or f"{socket.gethostname()}:{os.getpid()}",
             capacity or get_settings().max_concurrent_runs,
         )
-        self._work: Work | None = None
+        self._staff: Staff | None = None
         self._loop_thread: int | None = None
         super().__init__(gconfig or {}, **options)
 
@@ -100,9 +85,6 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         self._eventloop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._hurry = asyncio.Event()
-        self._may_write = asyncio.Event()
-        if not paused:
-            self._may_write.set()
         self._lane = Lane("scheduler")
         try:
             await self._lane.run(self.node.join)
@@ -110,7 +92,10 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         except BaseException:
             self._lane.close()
             raise
-        self._begin_work()
+        self._staff = Staff(
+            self, self.node, self._lane, self._django_store(), tell=self._tell, rests=paused
+        )
+        self._staff.begin()
         node_started.send_robust(type(self), node=self.node.row)
 
     async def ashutdown(self, wait: bool = True) -> None:
@@ -119,19 +104,20 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         Without `wait` runs are cancelled at once, as after hurry(). Cancelled runs are recorded as
         cancelled. Raises SchedulerNotRunningError.
         """
-        if self._work is None or self._work.stopped:
+        staff = self._staff
+        if staff is None or staff.work.stopped:
             raise SchedulerNotRunningError
-        self._work.stopped = True
+        staff.work.stopped = True
         if not wait:
             self.hurry()
         await self._tell_database(self.node.drain)
         limit = get_settings().shutdown_timeout
-        await self._patiently(self._runs.wait_until_none_left(), limit, hurried=0.0)
-        self._runs.cancel_all(Reason.SHUTDOWN)
-        await self._patiently(self._runs.wait_until_none_left(), CANCEL_GRACE)
-        self._runs.give_up(Reason.SHUTDOWN)
-        await self._patiently(self._recorder.wait_until_written(), FLUSH_LIMIT)
-        await self._end_work()
+        await self._patiently(staff.runs.wait_until_none_left(), limit, hurried=0.0)
+        staff.runs.cancel_all(Reason.SHUTDOWN)
+        await self._patiently(staff.runs.wait_until_none_left(), CANCEL_GRACE)
+        staff.runs.give_up(Reason.SHUTDOWN)
+        await self._patiently(staff.recorder.wait_until_written(), FLUSH_LIMIT)
+        await self._end_work(staff)
         node_stopped.send_robust(type(self), node=self.node.row)
 
     def hurry(self) -> None:
@@ -141,12 +127,12 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
     @property
     def active_runs(self) -> int:
         """How many runs are going on in this process."""
-        return len(self._runs)
+        return 0 if self._staff is None else len(self._staff.runs)
 
     @property
     def unwritten_results(self) -> int:
         """How many finished runs are not in the database yet."""
-        return self._recorder.waiting
+        return 0 if self._staff is None else self._staff.recorder.waiting
 
     @property
     def has_stuck_threads(self) -> bool:
@@ -156,20 +142,21 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
 
     def wakeup(self) -> None:
         """Let the next pass begin now; callable from any thread."""
-        if self._work is not None and self._eventloop is not None:
-            self._eventloop.call_soon_threadsafe(self._work.wake)
+        if self._staff is not None:
+            self._eventloop.call_soon_threadsafe(self._staff.work.wake)
 
     def resume(self) -> None:
         """See APScheduler; callable from any thread."""
-        if self._work is not None and self._eventloop is not None:
-            self._housekeeping.rests = False
-            self._eventloop.call_soon_threadsafe(self._may_write.set)
+        if self._staff is not None:
+            self._staff.resume()
         super().resume()
 
     def start_unclaimed(self, job: Job, run_time: Any) -> None:
         """Start a run that is not claimed in the database, and record it at its end."""
-        now = self.node.now()
-        self._runs.begin([unclaimed_run(job, run_time, node_id=self.node.id, now=now)])
+        if self._staff is not None:
+            now = self.node.now()
+            run = unclaimed_run(job, run_time, node_id=self.node.id, now=now)
+            self._staff.runs.begin([run])
 
     def start(self, paused: bool = False) -> None:
         """Not here: starting waits for the database. Raises SynchronousCallError."""
@@ -179,80 +166,15 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
         """Not here: shutting down waits for the runs. Raises SynchronousCallError."""
         raise SynchronousCallError("shutdown", "ashutdown")
 
-    # Beginning and ending
+    # Ending
 
-    def _begin_work(self) -> None:
-        # SQLite has one writer at a time: with a thread of its own the recorder would only wait
-        # for the pass, in the busy loop of SQLite's lock.
-        shared = connections[get_settings().database].vendor == "sqlite"
-        self._recorder_lane = self._lane if shared else Lane("recorder")
-        alias, store = self._django_store()
-        self._recorder = Recorder(
-            self._recorder_lane, lambda retries: work.results_written(retries=retries)
-        )
-        self._runs = ActiveRuns(
-            self,
-            self.node,
-            self._recorder,
-            tell=self._tell,
-            on_begin=lambda: watchdog.runs_begin(),
-            on_end=lambda: work.run_ended(),
-        )
-        self._wakeup = Wakeup(self.node, self._lane, self.wakeup)
-        self._housekeeping = Housekeeping(self.node, store)
-        self._housekeeping.rests = not self._may_write.is_set()
-        claims = Claims(store, self.node, alias) if store is not None else None
-        held = None
-        if claims is not None:
-            held = HeldRuns(
-                self.node, self._lane, self._runs, claims, on_return=lambda: work.wake()
-            )
-        work = self._work = Work(
-            self,
-            node=self.node,
-            lane=self._lane,
-            runs=self._runs,
-            django=Pass(claims, Lookout(self.node)) if claims is not None else None,
-            held=held,
-            foreign=ForeignStores(self),
-            housekeeping=self._housekeeping,
-            wakeup=self._wakeup,
-        )
-        if store is not None:
-            self._wakeup.start()
-        self._heartbeat = Heartbeat(
-            self.node,
-            running=lambda: len(self._runs),
-            lag=work.take_lag,
-            on_eviction=self.wakeup,
-        )
-        self._heartbeat.start()
-        watchdog = self._watchdog = Watchdog(self._eventloop, lambda: bool(self._runs))
-        watchdog.start()
-        retention = Retention(self.node, self._recorder_lane)
-        self._workers = [
-            self._eventloop.create_task(work.go_on(), name="scheduler passes"),
-            self._eventloop.create_task(self._recorder.work(), name="scheduler recorder"),
-            self._eventloop.create_task(self._prune(retention), name="scheduler retention"),
-        ]
-
-    async def _prune(self, retention: Retention) -> None:
-        await self._may_write.wait()
-        await retention.work()
-
-    async def _end_work(self) -> None:
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
-        self._watchdog.stop()
-        self._heartbeat.stop()
-        await self._patiently(self._wakeup.stop(), STOP_LIMIT)
+    async def _end_work(self, staff: Staff) -> None:
+        await staff.end()
+        await self._patiently(staff.wakeup.stop(), STOP_LIMIT)
         await self._tell_database(self._leave)
-        stop = self._lane.run(BaseScheduler.shutdown, self, False)
-        await self._patiently(stop, FLUSH_LIMIT)
-        self._lane.close()
-        self._recorder_lane.close()
-        self._work = None
+        await self._patiently(self._lane.run(BaseScheduler.shutdown, self, False), FLUSH_LIMIT)
+        staff.close()
+        self._staff = None
 
     def _leave(self) -> None:
         self.node.leave()
@@ -283,53 +205,7 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
             task.cancel()
             hurry.cancel()
 
-    def _django_store(self) -> tuple[str, DjangoJobStore | None]:
-        for alias, store in self._jobstores.items():
-            if isinstance(store, DjangoJobStore):
-                return alias, store
-        return "default", None
-
-    # What APScheduler calls
-
-    def add_jobstore(self, jobstore: Any, alias: str = "default", **options: Any) -> None:
-        """See APScheduler. A second DjangoJobStore is refused: it would be the same table."""
-        other, store = self._django_store()
-        if store is not None and (jobstore == "django" or isinstance(jobstore, DjangoJobStore)):
-            raise ConfigurationError(
-                f"The job stores {other!r} and {alias!r} are the same table. Give a "
-                "DjangoScheduler one DjangoJobStore; other kinds may stand beside it."
-            )
-        super().add_jobstore(jobstore, alias, **options)
-
-    def _configure(self, config: dict[str, Any]) -> None:
-        settings = get_settings()
-        config.setdefault("timezone", settings.time_zone)
-        defaults = settings.job_defaults
-        config["job_defaults"] = {
-            "coalesce": defaults.coalesce,
-            "misfire_grace_time": defaults.misfire_grace_time,
-            "max_instances": defaults.max_instances,
-            **config.get("job_defaults", {}),
-        }
-        config["executors"] = {**settings.executors, **config.get("executors", {})}
-        super()._configure(config)
-
-    def _create_default_executor(self) -> BaseExecutor:
-        return DjangoExecutor()
-
-    def _create_default_jobstore(self) -> DjangoJobStore:
-        return DjangoJobStore()
-
-    def _create_trigger(self, trigger: Any, trigger_args: dict[str, Any]) -> BaseTrigger:
-        created = create_trigger(trigger, trigger_args, timezone=self.timezone)
-        check_trigger(created, now=datetime.now(self.timezone))  # APScheduler might search for ever
-        return created
-
-    def _real_add_job(self, job: Job, jobstore_alias: str, replace_existing: bool) -> None:
-        store = self._lookup_jobstore(jobstore_alias)
-        if replace_existing and isinstance(store, DjangoJobStore):
-            store.keep_schedule(job)
-        super()._real_add_job(job, jobstore_alias, replace_existing)
+    # Telling the listeners
 
     def _dispatch_event(self, event: Any) -> None:
         """Tell the listeners, always on the event loop; called by APScheduler in any thread."""
@@ -339,8 +215,8 @@ class DjangoScheduler(GuardedMethods, AsyncIOScheduler):  # type: ignore[misc]  
             self._eventloop.call_soon_threadsafe(self._dispatch_on_loop, event)
 
     def _dispatch_on_loop(self, event: Any) -> None:
-        if event.code & RUN_ENDED and self._work is not None:
-            self._runs.take_back(event)
+        if event.code & RUN_ENDED and self._staff is not None:
+            self._staff.runs.take_back(event)
         self._send(event)
 
     def _tell(self, describe: Callable[[Run], Any], run: Run) -> None:

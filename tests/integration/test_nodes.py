@@ -121,7 +121,7 @@ async def test_what_was_claimed_before_the_process_froze_is_not_begun(start: Sta
     run.context.id = 1
     scheduler.node._renewed_at = -math.inf
 
-    scheduler._runs.begin([run])
+    scheduler._staff.runs.begin([run])
 
     assert (run.status, run.reason) == (Status.CANCELLED, Reason.NODE_LOST)
     assert work.seen == []

@@ -245,7 +245,7 @@ async def test_runs_are_started_although_the_look_after_their_claim_fails(
 ) -> None:
     """What is claimed is nobody else's: forgotten here it would be lost."""
     scheduler = await start()
-    lookout = scheduler._work._django._lookout
+    lookout = scheduler._staff.work._django._lookout
     look, failures = lookout.look, []
 
     def fail_once(*args: Any) -> Any:

@@ -364,7 +364,7 @@ async def test_a_failing_run_that_was_asked_to_stop_is_not_tried_again(start: St
     await await_until(lambda: work.seen == ["thread began"])
 
     await run.acancel()
-    [active] = scheduler._runs
+    [active] = scheduler._staff.runs
     await await_until(lambda: not active.may_be_retried)
     work.thread_gate.set()
     run = await run.ajoin(timeout=10)
@@ -634,7 +634,7 @@ async def test_a_run_can_be_cancelled_while_its_node_shuts_down(start: Start) ->
     run = await job.arun()
     await await_until(lambda: scheduler.active_runs == 1)
     shutdown = asyncio.create_task(scheduler.ashutdown())
-    await await_until(lambda: scheduler._work.stopped)
+    await await_until(lambda: scheduler._staff.work.stopped)
 
     await run.acancel(by="the boss")
     await asyncio.wait_for(shutdown, 10)
@@ -650,7 +650,7 @@ async def test_jobs_are_decoded_before_they_are_due(start: Start) -> None:
 
     for number in range(3):
         await scheduler.aadd_job(work.mark, "date", run_date=soon, id=f"job-{number}")
-    decoded = scheduler._work._django._claims._decoded._jobs
+    decoded = scheduler._staff.work._django._claims._decoded._jobs
 
     await await_until(lambda: len(decoded) == 3)
     assert not work.seen
@@ -664,7 +664,7 @@ async def test_jobs_that_are_over_are_forgotten(start: Start) -> None:
     await scheduler.aadd_job(work.mark, "date", id="once")
     await finished_run("once")
 
-    assert scheduler._work._django._claims._decoded._jobs == {}
+    assert scheduler._staff.work._django._claims._decoded._jobs == {}
 
 
 async def test_an_edit_of_a_decoded_job_counts(start: Start) -> None:
@@ -672,7 +672,7 @@ async def test_an_edit_of_a_decoded_job_counts(start: Start) -> None:
     scheduler = await start()
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
     await scheduler.aadd_job(work.mark, "date", run_date=soon, id="job", args=["before"])
-    decoded = scheduler._work._django._claims._decoded._jobs
+    decoded = scheduler._staff.work._django._claims._decoded._jobs
     await await_until(lambda: "job" in decoded)
 
     await scheduler.amodify_job("job", args=["after"])
@@ -695,9 +695,9 @@ async def test_runs_that_have_not_begun_can_be_cancelled(start: Start) -> None:
         for number in range(2 * SLICE)
     ]
 
-    scheduler._runs.begin(runs)
-    scheduler._runs.cancel_all(Reason.SHUTDOWN)
-    await scheduler._runs.wait_until_none_left()
+    scheduler._staff.runs.begin(runs)
+    scheduler._staff.runs.cancel_all(Reason.SHUTDOWN)
+    await scheduler._staff.runs.wait_until_none_left()
 
     assert all(run.status == Status.CANCELLED for run in runs)
     assert work.seen == []

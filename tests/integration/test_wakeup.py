@@ -16,6 +16,7 @@ from async_apscheduler import signals
 from async_apscheduler._database import discard_connection
 from async_apscheduler.engine import passes, wakeup
 from async_apscheduler.engine.claims import Claims
+from async_apscheduler.engine.outlook import Lookout
 from async_apscheduler.engine.wakeup import CommitCounter, Wakeup
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNode, Status
@@ -75,8 +76,8 @@ async def idle(start: Start, database: str) -> DjangoScheduler:
 async def ready(scheduler: DjangoScheduler, database: str) -> None:
     """Wait until the scheduler hears, if it can, and has looked."""
     if database == "postgresql":
-        await await_until(lambda: scheduler._wakeup.is_listening)
-    await await_until(lambda: scheduler._work._django._looked_at > 0)
+        await await_until(lambda: scheduler._staff.wakeup.is_listening)
+    await await_until(lambda: scheduler._staff.work._django._looked_at > 0)
 
 
 @pytest.fixture
@@ -276,14 +277,14 @@ async def test_a_node_ignores_what_is_for_others(
 ) -> None:
     """Another environment's work, and another node's runs."""
     woken: list[str] = []
-    monkeypatch.setattr(idle._wakeup, "_wake", lambda: woken.append("woken"))
+    monkeypatch.setattr(idle._staff.wakeup, "_wake", lambda: woken.append("woken"))
 
     for notice in ("work elsewhere", f"cancel {idle.node.id + 1}", "", "nonsense"):
-        idle._wakeup._take(notice)
+        idle._staff.wakeup._take(notice)
     assert woken == []
 
     for notice in (work_for(""), f"cancel {idle.node.id}"):
-        idle._wakeup._take(notice)
+        idle._staff.wakeup._take(notice)
     assert woken == ["woken", "woken"]
 
 
@@ -334,7 +335,7 @@ async def test_a_killed_connection_is_replaced(
 
     await finished_run("job")
     await await_until(lambda: "listener" in failures)
-    await await_until(lambda: idle._wakeup.is_listening)
+    await await_until(lambda: idle._staff.wakeup.is_listening)
     [after] = await listeners()
     assert after != before
 
@@ -345,8 +346,8 @@ async def test_while_nothing_can_be_heard_passes_poll(
     """Each POLL_INTERVAL, until listening works again; then no more."""
     set_intervals(settings, poll=0.1)
     scheduler = await start()
-    await await_until(lambda: scheduler._wakeup.is_listening)
-    connect = scheduler._wakeup._connect
+    await await_until(lambda: scheduler._staff.wakeup.is_listening)
+    connect = scheduler._staff.wakeup._connect
     refused = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -354,16 +355,16 @@ async def test_while_nothing_can_be_heard_passes_poll(
         loop.call_soon_threadsafe(refused.set)
         raise OperationalError("refused by the test")
 
-    monkeypatch.setattr(scheduler._wakeup, "_connect", refuse)
+    monkeypatch.setattr(scheduler._staff.wakeup, "_connect", refuse)
     for pid in await listeners():
         await sync_to_async(end_backend)(pid)
     await refused.wait()
-    assert not scheduler._wakeup.is_listening
+    assert not scheduler._staff.wakeup.is_listening
     await DjangoJob.objects.aschedule(work.mark, args=["polled"], id="job")
     await await_until(lambda: work.seen == ["polled"])
 
-    monkeypatch.setattr(scheduler._wakeup, "_connect", connect)
-    await await_until(lambda: scheduler._wakeup.is_listening)
+    monkeypatch.setattr(scheduler._staff.wakeup, "_connect", connect)
+    await await_until(lambda: scheduler._staff.wakeup.is_listening)
 
 
 async def test_a_server_that_passes_nothing_on_is_polled(
@@ -383,7 +384,7 @@ async def test_a_server_that_passes_nothing_on_is_polled(
     await DjangoJob.objects.aschedule(work.mark, args=["polled"], id="job")
     await await_until(lambda: work.seen == ["polled"])
 
-    assert not scheduler._wakeup.is_listening
+    assert not scheduler._staff.wakeup.is_listening
 
 
 async def test_a_connection_that_has_gone_silent_is_replaced(
@@ -407,7 +408,7 @@ async def test_a_connection_that_has_gone_silent_is_replaced(
     await sync_to_async(end_backend)(pid)  # its interval is still the long one
 
     await await_until(lambda: len(said) >= 3)
-    await await_until(lambda: idle._wakeup.is_listening)
+    await await_until(lambda: idle._staff.wakeup.is_listening)
     assert failures == ["listener", "listener"]
 
 
@@ -418,9 +419,9 @@ async def test_a_connection_that_has_gone_silent_is_replaced(
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note each look at the database, and each question whether one is due."""
     seen: list[str] = []
-    look, has_moved = Claims.look, CommitCounter.has_moved
+    look, has_moved = Lookout.look, CommitCounter.has_moved
 
-    def count_look(self: Claims, *args: Any) -> Any:
+    def count_look(self: Lookout, *args: Any) -> Any:
         seen.append("look")
         return look(self, *args)
 
@@ -428,7 +429,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append("question")
         return has_moved(self)
 
-    monkeypatch.setattr(Claims, "look", count_look)
+    monkeypatch.setattr(Lookout, "look", count_look)
     monkeypatch.setattr(CommitCounter, "has_moved", count_question)
     return seen
 
@@ -439,7 +440,7 @@ async def test_an_idle_scheduler_on_postgresql_does_not_poll(
     """It looks when its heart beats, and no more often."""
     set_intervals(settings, poll=0.02, heartbeat=0.3)
     scheduler = await start()
-    await await_until(lambda: scheduler._wakeup.is_listening)
+    await await_until(lambda: scheduler._staff.wakeup.is_listening)
     looks.clear()
 
     beats: set[datetime] = set()
@@ -532,14 +533,14 @@ async def test_a_failed_pass_looks_again(
     idle: DjangoScheduler, monkeypatch: pytest.MonkeyPatch, failures: list[str]
 ) -> None:
     """Though nobody has written anything since."""
-    look, errors = Claims.look, [RuntimeError("once"), RuntimeError("twice")]
+    look, errors = Lookout.look, [RuntimeError("once"), RuntimeError("twice")]
 
-    def fail_twice(self: Claims, *args: Any) -> Any:
+    def fail_twice(self: Lookout, *args: Any) -> Any:
         if errors:
             raise errors.pop()
         return look(self, *args)
 
-    monkeypatch.setattr(Claims, "look", fail_twice)
+    monkeypatch.setattr(Lookout, "look", fail_twice)
 
     await DjangoJob.objects.aschedule(work.mark, id="job")
     await finished_run("job")

@@ -98,7 +98,7 @@ def fail_commits() -> None:
 
 def forgetful() -> None:
     """Spoil: after a commit in doubt, do not look whether it was done."""
-    _replace("engine.claims", "Claims._confirmed", lambda _: lambda self, batch: [])
+    _replace("engine.claims", "Claims._confirmed", lambda _: lambda self: [])
 
 
 def never_rescue() -> None:
