@@ -2,7 +2,8 @@
 
 `tests/run` calls this in the environment that it prepares; in an environment of your own, call
 `python -m tests.rounds` with the same arguments. The first round runs everything; the later ones
-leave out what does not depend on the database (`tests/unit`, and tests marked `once`).
+leave out what does not depend on the database (`tests/unit`, and tests marked `once`). Two rounds
+run at the same time where there are two processors.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,14 +56,16 @@ def main() -> int:
     for request in (signal.SIGINT, signal.SIGTERM):
         signal.signal(request, lambda number, _: sys.exit(128 + number))
     os.environ["TEST_RUN_ID"] = f"{os.getpid()}_{secrets.token_hex(3)}"
-    with tempfile.TemporaryDirectory(prefix="async_apscheduler_") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="async_apscheduler_") as directory,
+        ExitStack() as stack,
+    ):
         os.environ["TEST_DIRECTORY"] = directory
         os.environ["COVERAGE_FILE"] = str(Path(directory, "coverage"))
-        results: list[Result] = []
-        for vendor in options.databases:
-            wanted = options.named or bool(os.environ.get(url_variable(vendor)))
-            is_first = all(result.problem for result in results)
-            results.append(_round(vendor, pytest_arguments, is_first=is_first, is_wanted=wanted))
+        found = [_found(vendor, stack, is_named=options.named) for vendor in options.databases]
+        databases = [database for database in found if isinstance(database, Database)]
+        results = _run_rounds(databases, pytest_arguments, at_once=options.at_once)
+        results += [result for result in found if isinstance(result, Result)]
         coverage = _combine_coverage(Path(directory))
     return _report(results, coverage)
 
@@ -79,6 +83,13 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
         metavar="NAME,NAME",
         help=f"only these of {', '.join(VENDORS)}; one that is not reachable is then a failure",
     )
+    parser.add_argument(
+        "--at-once",
+        type=int,
+        default=min(2, os.cpu_count() or 1),
+        metavar="N",
+        help="databases to test at the same time (default: %(default)s)",
+    )
     options, pytest_arguments = parser.parse_known_args()
     options.named = options.databases is not None
     options.databases = options.databases or VENDORS
@@ -92,19 +103,35 @@ def _vendors(text: str) -> list[Vendor]:
     return [vendor for vendor in VENDORS if vendor in chosen]
 
 
-def _round(vendor: Vendor, arguments: Sequence[str], *, is_first: bool, is_wanted: bool) -> Result:
+def _found(vendor: Vendor, stack: ExitStack, *, is_named: bool) -> Database | Result:
+    """Return the database, open until the stack is closed, or the result that it is not there."""
+    is_wanted = is_named or bool(os.environ.get(url_variable(vendor)))
     try:
-        with opened(vendor) as database:
-            return _run_pytest(database, arguments, is_first=is_first)
+        return stack.enter_context(opened(vendor))
     except NotReachableError as error:
         problem = f"not reachable ({error})"
         return Result(vendor, failed=int(is_wanted), problem=problem, ok=not is_wanted)
 
 
+def _run_rounds(
+    databases: Sequence[Database], arguments: Sequence[str], *, at_once: int
+) -> list[Result]:
+    """Run a round for each database; what later ones print is shown when its turn comes."""
+    results = []
+    with ThreadPoolExecutor(max_workers=max(1, at_once)) as threads, _stopping_what_runs():
+        rounds = [
+            threads.submit(_run_pytest, database, arguments, is_first=database is databases[0])
+            for database in databases
+        ]
+        for database, future in zip(databases, rounds, strict=True):
+            results.append(future.result())
+            if database is not databases[0]:
+                print(_log_of(database).read_text(errors="replace"), end="", flush=True)
+    return results
+
+
 def _run_pytest(database: Database, arguments: Sequence[str], *, is_first: bool) -> Result:
-    print(f"\n=== {database} ===", flush=True)
-    tally = Path(os.environ["TEST_DIRECTORY"], "tally.json")
-    tally.unlink(missing_ok=True)
+    tally = Path(os.environ["TEST_DIRECTORY"], f"tally-{database.vendor}.json")
     environment = {
         **os.environ,
         "TEST_DATABASE": database.vendor,
@@ -114,8 +141,13 @@ def _run_pytest(database: Database, arguments: Sequence[str], *, is_first: bool)
     if database.url:
         environment[url_variable(database.vendor)] = database.url
     command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments]
-    with _started(command, environment) as pytest:
-        code = pytest.wait()
+    with nullcontext(sys.stdout) if is_first else _log_of(database).open("w") as output:
+        print(f"\n=== {database} ===", flush=True, file=output)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        _running.append(process)
+        code = process.wait()
     if not tally.exists():
         problem = f"pytest broke off with exit code {code}"
         return Result(str(database), failed=1, problem=problem, ok=False)
@@ -123,20 +155,28 @@ def _run_pytest(database: Database, arguments: Sequence[str], *, is_first: bool)
     return Result(str(database), **counts, ok=code in (0, NO_TESTS_COLLECTED))
 
 
+_running: list[subprocess.Popen[bytes]] = []
+
+
 @contextmanager
-def _started(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the command; whatever interrupts us also stops it, with time to drop its databases."""
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+def _stopping_what_runs() -> Iterator[None]:
+    """Whatever interrupts us also stops the rounds, with time to drop their databases."""
     try:
-        yield process
+        yield
     finally:
-        if process.poll() is None:
+        left = [process for process in _running if process.poll() is None]
+        for process in left:
             process.send_signal(signal.SIGINT)
+        for process in left:
             try:
                 process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _log_of(database: Database) -> Path:
+    return Path(os.environ["TEST_DIRECTORY"], f"output-{database.vendor}.txt")
 
 
 def _combine_coverage(directory: Path) -> str:
