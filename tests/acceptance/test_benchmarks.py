@@ -34,3 +34,32 @@ def test_a_quick_benchmark_runs_and_records_every_job_once(tmp_path: Path) -> No
         counts = {key: line["numbers"][key] for key in ("recorded", "missed", "duplicates")}
         assert counts == {"recorded": 1000, "missed": 0, "duplicates": 0}
         assert f"| ours, {line['variant']} " in done.stdout
+
+
+@pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_quick_benchmark_of_the_other_workloads_finds_every_run(tmp_path: Path) -> None:
+    """Each workload ends with its numbers, and what it counts is complete."""
+    output = tmp_path / "measurements.jsonl"
+    workloads = ("w2", "w4", "w5", "w7", "w9", "w10", "w11")
+    arguments = ["--quick", "--ours-only", "--databases", "sqlite"]
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "tests/benchmarks/run", *arguments),
+            *("--workloads", ",".join(workloads), "--output", str(output)),
+        ],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    measured = [json.loads(line) for line in output.read_text().splitlines()]
+    assert {line["workload"] for line in measured} == set(workloads)
+    by_workload = {line["workload"]: line["numbers"] for line in measured}
+    assert (by_workload["w5"]["ended"], by_workload["w5"]["duplicates"]) == (1000, 0)
+    assert by_workload["w9"]["begun"] == 10
+    assert by_workload["w11"]["begun"] == 10
+    assert min(by_workload["w10"].values()) > 0

@@ -26,7 +26,10 @@ class Environment:
 
     name: str
     requirements: tuple[str, ...]
-    """What pip installs, in its own words; constraints.txt pins what they leave open."""
+    """What pip installs, in its own words."""
+
+    constraints: Path = ROOT / "constraints.txt"
+    """Pins what they leave open."""
 
     @property
     def folder(self) -> Path:
@@ -58,8 +61,9 @@ class Environment:
     def _fingerprint(self) -> str:
         """Return what it depends on; its scripts hold the absolute path, too."""
         inputs = hashlib.sha256(f"{ROOT}\n{sys.version}\n{self.requirements}\n".encode())
-        for name in ("pyproject.toml", "constraints.txt"):
-            inputs.update((ROOT / name).read_bytes())
+        inputs.update(self.constraints.read_bytes())
+        if "--editable" in self.requirements:
+            inputs.update((ROOT / "pyproject.toml").read_bytes())
         return inputs.hexdigest()
 
     def _create(self) -> None:
@@ -68,7 +72,7 @@ class Environment:
         _quietly("create the environment", [sys.executable, "-m", "venv", str(self.folder)])
         pip_install = [str(self.python), "-m", "pip", "install", "--no-input"]
         # Wheels only, since building a source package may need a compiler.
-        pip_install += ["--only-binary", ":all:", "--constraint", str(ROOT / "constraints.txt")]
+        pip_install += ["--only-binary", ":all:", "--constraint", str(self.constraints)]
         _quietly("install the packages", [*pip_install, *self.requirements])
         self._stamp.write_text(self._fingerprint())
 

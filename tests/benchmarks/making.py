@@ -17,7 +17,7 @@ from tests.databases import url_variable
 
 ROOT = Path(__file__).resolve().parents[2]
 
-TIME_LIMIT = 300
+TIME_LIMIT = 900
 """Seconds that a measurement may take."""
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import TracebackType
@@ -63,8 +64,12 @@ def monotonic(moment: datetime) -> float:
     return time.monotonic() + (moment - datetime.now(UTC)).total_seconds()
 
 
-def insert_ahead(insert: Callable[[datetime], None], lead: float) -> datetime:
+def insert_ahead(
+    insert: Callable[[datetime], None], lead: float, *, ahead: float = AHEAD
+) -> datetime:
     """Call `insert` with an instant `lead` seconds from now, and return that instant.
+
+    When it returns, the instant is at least `ahead` seconds away.
 
     Where a busy machine takes too long to insert, it is done again with more time; so `insert`
     begins by deleting what is there. Raises RuntimeError if a minute is not enough.
@@ -72,7 +77,7 @@ def insert_ahead(insert: Callable[[datetime], None], lead: float) -> datetime:
     while lead <= LONGEST_LEAD:
         due = datetime.now(UTC) + timedelta(seconds=lead)
         insert(due)
-        if (due - datetime.now(UTC)).total_seconds() >= AHEAD:
+        if (due - datetime.now(UTC)).total_seconds() >= ahead:
             return due
         lead *= 2
     raise RuntimeError("The jobs were due before all of them were inserted, even in a minute.")
@@ -91,3 +96,8 @@ async def wait_for_end(
         await asyncio.sleep(every)
         if (now_at := progress()) != reached:
             reached, changed_at = now_at, time.monotonic()
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Return the value that `percent` of these, in their order, do not exceed."""
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]

@@ -26,7 +26,11 @@ class Options:
 
     rounds: int
     quick: bool
+    long: bool
     ours_only: bool
+    only: list[str]
+    """Names of the sides that were asked for; ours has to be among them, as it runs the rest."""
+
     output: Path | None
 
     @property
@@ -36,7 +40,7 @@ class Options:
             return [OURS]
         taking_part = set().union(*(workload.sides for workload in self.workloads.values()))
         # The runner lives in our environment, whoever takes part.
-        return [name for name in SIDES if name in taking_part | {OURS}]
+        return [name for name in SIDES if name == OURS or name in taking_part & set(self.only)]
 
 
 def parse_options() -> Options:
@@ -48,7 +52,17 @@ def parse_options() -> Options:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--quick", action="store_true", help="small workloads and one round: less than a minute"
+        "--quick", action="store_true", help="small workloads and one round: some minutes"
+    )
+    parser.add_argument(
+        "--long", action="store_true", help="also what takes more than some minutes each"
+    )
+    parser.add_argument(
+        "--sides",
+        type=lambda text: _chosen(text, tuple(SIDES)),
+        default=list(SIDES),
+        metavar="NAME,NAME",
+        help=f"only {OURS} and these of {', '.join(SIDES)}",
     )
     parser.add_argument(
         "--databases",
@@ -84,6 +98,8 @@ def parse_options() -> Options:
         named=given.databases is not None,
         rounds=given.rounds or (1 if given.quick else ROUNDS),
         quick=given.quick,
+        long=given.long,
+        only=given.sides,
         ours_only=given.ours_only,
         output=given.output,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.benchmarks.options import Options
-from tests.benchmarks.sides import OURS, Durability
+from tests.benchmarks.sides import SIDES, Durability
 from tests.benchmarks.workload import Contender, Workload
 from tests.databases import Database
 
@@ -54,8 +54,14 @@ def tables(options: Options) -> list[Table]:
     return [
         Table(name, workload, scale)
         for name, workload in options.workloads.items()
-        for scale in (workload.quick_scales if options.quick else workload.scales)
+        for scale in _scales(workload, options)
     ]
+
+
+def _scales(workload: Workload, options: Options) -> Sequence[Mapping[str, int]]:
+    if options.quick:
+        return workload.quick_scales
+    return [*workload.scales, *(workload.long_scales if options.long else ())]
 
 
 def places(database: Database, *, quick: bool) -> list[Place]:
@@ -65,10 +71,23 @@ def places(database: Database, *, quick: bool) -> list[Place]:
     return [Place(database, "full")]
 
 
-def contenders(table: Table, options: Options) -> list[Contender]:
+def contenders(table: Table, place: Place, options: Options) -> list[Contender]:
     """Return who takes part."""
-    everybody = table.workload.contenders
-    return [c for c in everybody if c.side == OURS or not options.ours_only]
+    workload, vendor = table.workload, place.database.vendor
+    if vendor not in workload.vendors:
+        return []
+    if place.durability == "normal" and not workload.normal_durability:
+        return []
+    size = next(iter(table.scale.values()))
+    return [
+        contender
+        for contender in workload.contenders
+        if contender.side in options.sides
+        and vendor in SIDES[contender.side].vendors
+        and vendor in contender.vendors
+        and not (options.quick and contender.variant in workload.skipped_when_quick)
+        and (contender.up_to is None or size <= contender.up_to)
+    ]
 
 
 def measurements(
@@ -83,6 +102,6 @@ def measurements(
     for number in range(options.rounds):
         for place in where:
             for index, table in enumerate(planned):
-                order = contenders(table, options)
+                order = contenders(table, place, options)
                 for contender in order if number % 2 == 0 else reversed(order):
                     yield Measurement(number, index, place, contender)

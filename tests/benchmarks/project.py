@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version as version_of
 from typing import Any, cast
+from urllib.parse import quote
 
 import django
 from django.conf import settings
@@ -12,16 +13,58 @@ from django.db import connection
 from tests.benchmarks.sides import Durability, Side
 from tests.databases import Vendor, django_database
 
+_APPS = ("django.contrib.auth", "django.contrib.contenttypes")
+_ADMIN_APPS = (
+    "django.contrib.admin",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+)
+_ADMIN_SETTINGS: dict[str, Any] = {
+    "ROOT_URLCONF": "tests.benchmarks.w10.urls",
+    "STATIC_URL": "static/",
+    "ALLOWED_HOSTS": ["testserver"],
+    "MIDDLEWARE": [
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ],
+    "TEMPLATES": [
+        {
+            "BACKEND": "django.template.backends.django.DjangoTemplates",
+            "APP_DIRS": True,
+            "OPTIONS": {
+                "context_processors": [
+                    "django.template.context_processors.request",
+                    "django.contrib.auth.context_processors.auth",
+                    "django.contrib.messages.context_processors.messages",
+                ],
+            },
+        },
+    ],
+}
+
 
 class NotDurableError(Exception):
     """The database would not keep what it has committed; the text says what to change."""
 
 
-def set_up(side: Side, vendor: Vendor, durability: Durability) -> None:
+def set_up(
+    side: Side, vendor: Vendor, durability: Durability, *, needs_admin: bool = False
+) -> None:
     """Configure Django for the side and give it an empty, migrated database.
 
     Raises NotDurableError for a server that trades safety for speed.
     """
+    configure(side, vendor, durability, needs_admin=needs_admin)
+    connection.creation.create_test_db(verbosity=0, autoclobber=True)
+    _check_durability()
+
+
+def configure(
+    side: Side, vendor: Vendor, durability: Durability, *, needs_admin: bool = False
+) -> None:
+    """Configure Django for the side, on the database as it is."""
     if vendor == "mariadb":
         _choose_mysql_driver()
     database = django_database(vendor, "default")
@@ -29,16 +72,30 @@ def set_up(side: Side, vendor: Vendor, durability: Durability) -> None:
         database["OPTIONS"] = dict(side.sqlite[durability])
     settings.configure(
         DATABASES={"default": database},
-        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", *side.apps],
+        INSTALLED_APPS=[*_APPS, *(_ADMIN_APPS if needs_admin else ()), *side.apps],
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         SECRET_KEY="only for benchmarks",
         USE_TZ=True,
         TIME_ZONE="UTC",
+        **(_ADMIN_SETTINGS if needs_admin else {}),
         **side.settings,
     )
     django.setup()
-    connection.creation.create_test_db(verbosity=0, autoclobber=True)
-    _check_durability()
+
+
+def database_url(*, postgresql: str = "postgresql") -> str:
+    """Return the address of the database, as libpq and SQLAlchemy want it.
+
+    `postgresql` is the scheme there: SQLAlchemy's names the driver as well.
+    """
+    values = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{values['NAME']}"
+    scheme = postgresql if _is_postgresql() else "mysql+pymysql"
+    user = quote(values["USER"]) + (f":{quote(values['PASSWORD'])}" if values["PASSWORD"] else "")
+    if values["HOST"].startswith("/"):  # the folder of a socket
+        return f"{scheme}://{user}@/{values['NAME']}?host={values['HOST']}&port={values['PORT']}"
+    return f"{scheme}://{user}@{values['HOST']}:{values['PORT']}/{values['NAME']}"
 
 
 def describe_database() -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from tests.benchmarks.plan import Measurement, Place, Table
-from tests.benchmarks.sides import REFERENCE
-from tests.benchmarks.workload import PEAK_RSS, Column, Contender
+from tests.benchmarks.sides import OURS, SIDES
+from tests.benchmarks.workload import PEAK_RSS, Contender, Workload
 
 Thing = TypeVar("Thing")
 
@@ -31,15 +31,21 @@ class Outcome:
 def describe_table(table: Table, index: int, outcomes: Sequence[Outcome], rounds: int) -> str:
     """Return a table in Markdown that is also readable as it is."""
     mine = [outcome for outcome in outcomes if outcome.measurement.table == index]
-    columns = (*table.workload.columns, PEAK_RSS)
-    head = ["database", "scheduler", columns[0].title, f"times {REFERENCE}"]
+    if not mine:
+        return f"### {table}\n\nNot measured: no database for it, or no side."
+    workload = table.workload
+    columns = (*workload.columns, PEAK_RSS)
+    better = "times better than" if workload.less_is_better else "times"
+    against = workload.reference
+    compared = f"{better} {against if against.side == OURS else against.side}"
+    head = ["database", "scheduler", columns[0].title, compared]
     rows = [[*head, *(column.title for column in columns[1:])]]
     for place in _in_order(outcome.measurement.place for outcome in mine):
         there = [outcome for outcome in mine if outcome.measurement.place == place]
         for contender in _in_order(outcome.measurement.contender for outcome in there):
-            rows.append(_row(place, contender, there, columns, rounds))
+            rows.append(_row(place, contender, there, workload, rounds))
     title = f"### {table} (median of {rounds} [lowest..highest])" if rounds > 1 else f"### {table}"
-    return f"{title}\n\n{_markdown(rows)}"
+    return "\n".join([f"{title}\n\n{_markdown(rows)}", *_absences(workload)])
 
 
 def describe_settings(outcomes: Sequence[Outcome]) -> list[str]:
@@ -72,32 +78,43 @@ def _row(
     place: Place,
     contender: Contender,
     there: Sequence[Outcome],
-    columns: Sequence[Column],
+    workload: Workload,
     rounds: int,
 ) -> list[str]:
     measured = [o for o in there if o.measurement.contender == contender and o.numbers]
     first, *others = (
-        _spread([outcome.numbers[column.key] for outcome in measured], column.digits)
-        for column in columns
+        _spread([o.numbers[column.key] for o in measured if column.key in o.numbers], column.digits)
+        for column in (*workload.columns, PEAK_RSS)
     )
-    ratio = _spread(_ratios(measured, there, columns[0].key), 1)
+    ratio = _spread(_ratios(measured, there, workload), 1)
     # A median of fewer rounds than the title says must not pass for one of all.
     made = "" if len(measured) == rounds else f" ({len(measured)} of {rounds})"
     return [str(place), f"{contender}{made}", first, ratio, *others]
 
 
-def _ratios(mine: Sequence[Outcome], there: Sequence[Outcome], key: str) -> list[float]:
-    """Return how many times as much as the reference, in each round that both have."""
+def _ratios(mine: Sequence[Outcome], there: Sequence[Outcome], workload: Workload) -> list[float]:
+    """Return how many times as good as the reference, in each round that both have."""
+    key = workload.columns[0].key
     reference = {
         outcome.measurement.round: outcome.numbers[key]
         for outcome in there
-        if outcome.measurement.contender.side == REFERENCE and outcome.numbers.get(key)
+        if outcome.measurement.contender == workload.reference and outcome.numbers.get(key)
     }
-    return [
-        outcome.numbers[key] / reference[outcome.measurement.round]
+    pairs = [
+        (outcome.numbers[key], reference[outcome.measurement.round])
         for outcome in mine
-        if outcome.measurement.round in reference
+        if outcome.measurement.round in reference and outcome.numbers.get(key)
     ]
+    return [theirs / own if workload.less_is_better else own / theirs for own, theirs in pairs]
+
+
+def _absences(workload: Workload) -> list[str]:
+    """Return a line for each side that is not in the table, or only on some databases."""
+    lines = [f"- {side} is not here: {reason}" for side, reason in workload.absent.items()]
+    for side in sorted(workload.sides):
+        if left_out := set(workload.vendors) - set(SIDES[side].vendors):
+            lines.append(f"- {side} cannot use {' or '.join(sorted(left_out))}.")
+    return ["", *lines] if lines else []
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

@@ -7,9 +7,11 @@ returns the numbers of one measurement by the keys of the workload's columns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+
+from tests.databases import VENDORS, Vendor
 
 HERE = Path(__file__).resolve().parent
 
@@ -20,6 +22,12 @@ class Contender:
 
     side: str
     variant: str
+
+    vendors: tuple[Vendor, ...] = VENDORS
+    """The databases that it is put to there, of those that the side can use."""
+
+    up_to: int | None = None
+    """The largest scale, by its first number, that it can be expected to end at."""
 
     def __str__(self) -> str:
         return f"{self.side}, {self.variant}"
@@ -47,11 +55,35 @@ class Workload:
     quick_scales: tuple[Mapping[str, int], ...]
     """How much of it with --quick."""
 
+    long_scales: tuple[Mapping[str, int], ...] = ()
+    """What comes on top with --long."""
+
     contenders: tuple[Contender, ...]
     """In the order of the first round; every other round goes backwards."""
 
+    reference: Contender
+    """Whose first column the others' is compared with."""
+
     columns: tuple[Column, ...]
-    """The first is what the ratio is taken of; more of it is better."""
+    """The first is what the ratio is taken of."""
+
+    less_is_better: bool = False
+    """What the first column counts is a cost."""
+
+    vendors: tuple[Vendor, ...] = VENDORS
+    """The databases that it makes sense on."""
+
+    normal_durability: bool = True
+    """False if the durability of a commit does not matter to it."""
+
+    needs_admin: bool = False
+    """Django's admin is installed, with what it needs."""
+
+    skipped_when_quick: tuple[str, ...] = ()
+    """Variants that --quick leaves out."""
+
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Why sides that do not take part do not."""
 
     @property
     def sides(self) -> set[str]:

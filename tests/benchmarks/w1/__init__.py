@@ -1,15 +1,23 @@
 """w1: many jobs are due at one instant; how long until the last of their runs is recorded?
 
 The jobs are in the database beforehand, the scheduler is up and idle, and each job notes its number
-in a list. The clock runs from the due instant until the last run's record is committed.
+in a list. The clock runs from the due instant until the last run's record is committed; with
+APScheduler, which keeps no records, until the last next time is.
 """
 
+from tests.benchmarks.jobs import COROUTINES, FUNCTIONS
 from tests.benchmarks.measuring import AHEAD
-from tests.benchmarks.sides import OURS, REFERENCE
+from tests.benchmarks.sides import (
+    APSCHEDULER,
+    APSCHEDULER_4,
+    CELERY_BEAT,
+    OURS,
+    PROCRASTINATE,
+    REFERENCE,
+)
 from tests.benchmarks.workload import Column, Contender, Workload
 
-COROUTINES = "coroutines"
-FUNCTIONS = "plain functions"
+BY_FUNCTIONS = Contender(REFERENCE, FUNCTIONS)
 
 WORKLOAD = Workload(
     title="{jobs:,} jobs due at one instant: claimed, run and recorded",
@@ -17,9 +25,14 @@ WORKLOAD = Workload(
     quick_scales=({"jobs": 1000},),
     contenders=(
         Contender(OURS, COROUTINES),
-        Contender(REFERENCE, FUNCTIONS),
+        BY_FUNCTIONS,
         Contender(OURS, FUNCTIONS),
+        Contender(APSCHEDULER, COROUTINES),
+        Contender(PROCRASTINATE, COROUTINES),
+        Contender(APSCHEDULER_4, COROUTINES),
+        Contender(CELERY_BEAT, FUNCTIONS),
     ),
+    reference=BY_FUNCTIONS,
     columns=(
         Column("runs_per_second", "runs/s"),
         Column("recorded", "recorded"),

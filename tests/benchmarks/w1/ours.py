@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from apscheduler.triggers.interval import IntervalTrigger
 from django.db.models import Sum
@@ -18,9 +16,7 @@ from async_apscheduler.schedulers import DjangoScheduler
 from tests.benchmarks import jobs as work
 from tests.benchmarks.measuring import Heartbeat, insert_ahead, monotonic, wait_for_end
 from tests.benchmarks.project import settle
-from tests.benchmarks.w1 import COROUTINES, FUNCTIONS, lead
-
-JOBS: dict[str, Callable[[int], Any]] = {COROUTINES: work.anote, FUNCTIONS: work.note}
+from tests.benchmarks.w1 import lead
 
 PRECISION = 0.001
 """Seconds between two looks whether the last record is written, when all jobs have run."""
@@ -28,10 +24,10 @@ PRECISION = 0.001
 
 def measure(variant: str, *, jobs: int) -> dict[str, float]:
     """Return the numbers of one measurement."""
-    return asyncio.run(_measure(JOBS[variant], jobs))
+    return asyncio.run(_measure(work.NOTE[variant], jobs))
 
 
-async def _measure(func: Callable[[int], Any], jobs: int) -> dict[str, float]:
+async def _measure(func: work.Work, jobs: int) -> dict[str, float]:
     due = await asyncio.to_thread(insert_ahead, partial(_insert, func, jobs), lead(jobs))
     scheduler = DjangoScheduler()
     await scheduler.astart()
@@ -60,7 +56,7 @@ def _written(scheduler: DjangoScheduler) -> int:
     return len(work.ran) - scheduler.active_runs - scheduler.unwritten_results
 
 
-def _insert(func: Callable[[int], Any], jobs: int, due: datetime) -> None:
+def _insert(func: work.Work, jobs: int, due: datetime) -> None:
     trigger = IntervalTrigger(hours=1, start_date=due, timezone=UTC)
     rows = [
         DjangoJob(**job_values(func, trigger, id=f"job-{number}", args=[number], kwargs=None))
