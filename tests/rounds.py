@@ -62,12 +62,15 @@ def main() -> int:
     ):
         os.environ["TEST_DIRECTORY"] = directory
         os.environ["COVERAGE_FILE"] = str(Path(directory, "coverage"))
+        python = [sys.executable, *(["-m", "coverage", "run"] if options.coverage else [])]
+        command = [*python, "-m", "pytest", *pytest_arguments]
         found = [_found(vendor, stack, is_named=options.named) for vendor in options.databases]
         databases = [database for database in found if isinstance(database, Database)]
-        results = _run_rounds(databases, pytest_arguments, at_once=options.at_once)
+        results = _run_rounds(databases, command, at_once=options.at_once)
         results += [result for result in found if isinstance(result, Result)]
-        coverage = _combine_coverage(Path(directory))
-    return _report(results, coverage)
+        if options.coverage:
+            print(f"\nCoverage: {_combine_coverage(Path(directory))}")
+    return _report(results)
 
 
 def _arguments() -> tuple[argparse.Namespace, list[str]]:
@@ -82,6 +85,11 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
         type=_vendors,
         metavar="NAME,NAME",
         help=f"only these of {', '.join(VENDORS)}; one that is not reachable is then a failure",
+    )
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="measure which lines are run, child processes included; takes twice as long",
     )
     parser.add_argument(
         "--at-once",
@@ -114,13 +122,13 @@ def _found(vendor: Vendor, stack: ExitStack, *, is_named: bool) -> Database | Re
 
 
 def _run_rounds(
-    databases: Sequence[Database], arguments: Sequence[str], *, at_once: int
+    databases: Sequence[Database], command: Sequence[str], *, at_once: int
 ) -> list[Result]:
     """Run a round for each database; what later ones print is shown when its turn comes."""
     results = []
     with ThreadPoolExecutor(max_workers=max(1, at_once)) as threads, _stopping_what_runs():
         rounds = [
-            threads.submit(_run_pytest, database, arguments, is_first=database is databases[0])
+            threads.submit(_run_pytest, database, command, is_first=database is databases[0])
             for database in databases
         ]
         for database, future in zip(databases, rounds, strict=True):
@@ -130,7 +138,7 @@ def _run_rounds(
     return results
 
 
-def _run_pytest(database: Database, arguments: Sequence[str], *, is_first: bool) -> Result:
+def _run_pytest(database: Database, command: Sequence[str], *, is_first: bool) -> Result:
     tally = Path(os.environ["TEST_DIRECTORY"], f"tally-{database.vendor}.json")
     environment = {
         **os.environ,
@@ -140,7 +148,6 @@ def _run_pytest(database: Database, arguments: Sequence[str], *, is_first: bool)
     }
     if database.url:
         environment[url_variable(database.vendor)] = database.url
-    command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", *arguments]
     with nullcontext(sys.stdout) if is_first else _log_of(database).open("w") as output:
         print(f"\n=== {database} ===", flush=True, file=output)
         process = subprocess.Popen(
@@ -192,11 +199,11 @@ def _combine_coverage(directory: Path) -> str:
     return f"{report.stdout.strip()} % (details: coverage report)"
 
 
-def _report(results: Sequence[Result], coverage: str) -> int:
+def _report(results: Sequence[Result]) -> int:
     passed, failed, skipped = (
         sum(getattr(result, word) for result in results) for word in ("passed", "failed", "skipped")
     )
-    print(f"\nCoverage: {coverage}")
+    print()
     for result in results:
         print(result)
     print(f"{passed} passed, {failed} failed, {skipped} skipped", flush=True)
