@@ -9,7 +9,6 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
@@ -18,7 +17,7 @@ from async_apscheduler import codec
 from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.backoff import Backoff
-from async_apscheduler.engine.runs import Run
+from async_apscheduler.engine.runs import CALLERS, Run
 from async_apscheduler.jobstores import kept_text
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
 from async_apscheduler.signals import work_failed, work_resumed
@@ -27,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 MAX_BATCH = 1000
 MAX_FRAMES = 50
-EXECUTOR = str(Path(__file__).with_name("executor.py"))
-"""Where the frames come from that every traceback begins with and nobody wants to read."""
 
 
 class Recorder:
@@ -148,7 +145,7 @@ def _describe(error: BaseException) -> str:
 def _traceback(error: BaseException) -> str:
     """Return the traceback from the job's own code on, its innermost MAX_FRAMES frames."""
     frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename == EXECUTOR:
+    while frames is not None and frames.tb_frame.f_code.co_filename in CALLERS:
         frames = frames.tb_next
     shown = frames or error.__traceback__
     try:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from apscheduler.job import Job
 
 from async_apscheduler.context import RunContext
 from async_apscheduler.models import Reason, Status
+
+CALLERS = {str(Path(__file__).with_name(name)) for name in ("coroutines.py", "threads.py")}
+"""Where jobs are called: nobody wants to read these frames, with which every stack begins."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,18 +12,15 @@ import sys
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from async_apscheduler.context import RunContext, running
+from async_apscheduler.engine.runs import CALLERS
 
 RUN_ONCE = asyncio.base_events.BaseEventLoop._run_once.__code__  # type: ignore[attr-defined]  # private
 OUTSIDE = {asyncio.Handle._run.__code__, asyncio.Runner.run.__code__}
 """Code of the loop itself; what it calls is somebody's."""
-OUR_CALLER = str(Path(__file__).with_name("coroutines.py"))
-"""Where jobs are called: no more of interest to their authors than the loop is."""
-
 MAX_FRAMES = 50
 
 
@@ -108,7 +105,7 @@ def _waits(frame: FrameType) -> bool:
 
 
 def _is_outside(frame: FrameType) -> bool:
-    return frame.f_code in OUTSIDE or frame.f_code.co_filename == OUR_CALLER
+    return frame.f_code in OUTSIDE or frame.f_code.co_filename in CALLERS
 
 
 def _context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
