@@ -118,11 +118,11 @@ class ActiveRuns:
         run_started.send_robust(type(self), run=run)
         executor = self._scheduler._executors.get(run.job.executor)
         self._tell(event_of_start, run)
+        if not isinstance(executor, DjangoExecutor):
+            self._hand_over(run, executor)
+            return
         try:
-            if isinstance(executor, DjangoExecutor):
-                executor.start_run(run, self._ended)
-            else:
-                self._hand_over(run, executor)
+            executor.start_run(run, self._ended)
         except Exception as error:  # the others that were claimed with it must begin all the same
             run.error = error
             run.end(Status.FAILED)

@@ -39,8 +39,7 @@ class ThreadRuns:
         self._loop = loop
         self._threads = threads
         self._context = contextvars.copy_context()
-        self._futures: dict[Run, Future[None]] = {}
-        self._on_end: dict[Run, Callable[[Run], None]] = {}
+        self._begun: dict[Run, tuple[Future[None], Callable[[Run], None]]] = {}
         self._busy: set[Run] = set()
         self._outcomes: deque[Outcome] = deque()
         self._is_told = False
@@ -49,12 +48,12 @@ class ThreadRuns:
         """Begin a run; `on_end` is called on the loop when it has ended."""
         context = self._context.copy()
         context.run(running.set, run.context)
-        self._on_end[run] = on_end
-        self._futures[run] = self._threads.submit(context.run, self._call, run)
+        self._begun[run] = self._threads.submit(context.run, self._call, run), on_end
 
     def cancel(self, run: Run, reason: Reason) -> None:
         """Cancel a run. A function that has begun goes on; at shutdown its run ends anyway."""
-        if self._futures[run].cancel() or reason is Reason.SHUTDOWN:
+        future, _ = self._begun[run]
+        if future.cancel() or reason is Reason.SHUTDOWN:
             run.cancel_reason = reason
             run.end(Status.CANCELLED, reason)
             self._conclude(run)
@@ -65,7 +64,7 @@ class ThreadRuns:
         return bool(self._busy)
 
     def __contains__(self, run: Run) -> bool:
-        return run in self._futures
+        return run in self._begun
 
     def _call(self, run: Run) -> None:
         """Call the function, in its thread, and leave what came of it for the loop."""
@@ -80,12 +79,14 @@ class ThreadRuns:
         self._busy.discard(run)
         self._outcomes.append(Outcome(run, result, error, began - run.began, duration))
         if not self._is_told:
-            # Once for all that end until the loop has its turn: telling it costs a system call,
-            # at which the threads quarrel about who goes on.
             self._is_told = True
             self._tell_loop()
 
     def _tell_loop(self) -> None:
+        """Have the ends dealt with: once for all that come until the loop has its turn.
+
+        It costs a system call, at which the threads quarrel about who goes on.
+        """
         with suppress(RuntimeError):  # the loop is closed: the scheduler has given this run up
             self._loop.call_soon_threadsafe(self._take_outcomes)
 
@@ -94,7 +95,7 @@ class ThreadRuns:
         self._is_told = False
         for _ in range(min(SLICE, len(self._outcomes))):
             outcome = self._outcomes.popleft()
-            if outcome.run in self._futures:  # else it was given up
+            if outcome.run in self._begun:  # else it was given up
                 _end(outcome)
                 self._conclude(outcome.run)
         if self._outcomes:
@@ -102,8 +103,8 @@ class ThreadRuns:
             self._loop.call_soon(self._take_outcomes)
 
     def _conclude(self, run: Run) -> None:
-        del self._futures[run]
-        self._on_end.pop(run)(run)
+        _, on_end = self._begun.pop(run)
+        on_end(run)
 
 
 def _end(outcome: Outcome) -> None:
