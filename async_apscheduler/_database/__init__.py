@@ -13,7 +13,7 @@ from async_apscheduler._database._connections import (
     is_deadlock,
     retrying_once,
 )
-from async_apscheduler._database._lanes import ANSWER_LIMIT, Lane
+from async_apscheduler._database._lanes import ANSWER_LIMIT, Lane, closed_lanes_have_ended
 from async_apscheduler._database._loop import in_database_thread, on_event_loop
 from async_apscheduler._database._pool import LanePool, RunLane
 from async_apscheduler._database._threads import JobThreads
@@ -26,6 +26,7 @@ __all__ = [
     "LanePool",
     "QueryWrapper",
     "RunLane",
+    "closed_lanes_have_ended",
     "database_now",
     "discard_connection",
     "in_database_thread",

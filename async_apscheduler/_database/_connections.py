@@ -96,19 +96,26 @@ def is_alive(connection: BaseDatabaseWrapper) -> bool:
 CONNECT_TIMEOUT = 10
 """Seconds that a database may take to accept a connection."""
 
+READ_TIMEOUT = 30
+"""Seconds without a byte of an answer, where nothing else ends a handshake that hangs."""
 
-def prepare_thread(wrapper: QueryWrapper | None = None) -> None:
+
+def prepare_thread(wrapper: QueryWrapper | None = None, *, is_ours: bool = False) -> None:
     """Set up the connections of the calling thread, before any of them is opened.
 
-    `wrapper` sees every query. Unless the project says otherwise, connecting gives up after
-    CONNECT_TIMEOUT, and on SQLite transactions take the write lock when they begin: one that reads
-    first and then writes, while another thread has written, fails at once with "database is locked"
-    however long the timeout is.
+    `wrapper` sees every query; `is_ours` says that only this package's own queries are made here,
+    which are short. Unless the project says otherwise, connecting gives up after CONNECT_TIMEOUT,
+    and on SQLite transactions take the write lock when they begin: one that reads first and then
+    writes, while another thread has written, fails at once with "database is locked" however long
+    the timeout is.
     """
     for connection in connections.all():
         if wrapper is not None:
             connection.execute_wrappers.append(wrapper)
-        defaults = _DEFAULT_OPTIONS.get(connection.vendor, {})
+        defaults = dict(_DEFAULT_OPTIONS.get(connection.vendor, {}))
+        if is_ours and connection.vendor == "mysql":
+            # What it calls a timeout of connecting ends before the handshake.
+            defaults["read_timeout"] = READ_TIMEOUT
         options = {**defaults, **connection.settings_dict["OPTIONS"]}
         connection.settings_dict = {**connection.settings_dict, "OPTIONS": options}
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -23,8 +23,23 @@ ANSWER_LIMIT = 10.0
 """Seconds after which a database that does not answer counts as away."""
 
 
+_closings: set[Future[None]] = set()
+"""What closed lanes have still to do."""
+
+
+def closed_lanes_have_ended(limit: float) -> bool:
+    """Wait up to `limit` seconds for the threads of closed lanes; return False if some hang.
+
+    The interpreter would wait for them at its end, however long that takes.
+    """
+    return not wait(list(_closings), timeout=limit).not_done
+
+
 class Lane(Executor):
-    """One thread with its own database connections."""
+    """One thread with its own database connections.
+
+    Without a `query_wrapper`, which sees every query of somebody's jobs, it is for our own queries.
+    """
 
     def __init__(self, name: str, *, query_wrapper: QueryWrapper | None = None) -> None:
         self.name = name
@@ -37,10 +52,18 @@ class Lane(Executor):
             initargs=(query_wrapper,),
         )
         self._connections: list[BaseDatabaseWrapper] = []
+        self._last: Future[Any] | None = None
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call `fn` in this lane's thread."""
-        return self._thread.submit(fn, *args, **kwargs)
+        future = self._thread.submit(fn, *args, **kwargs)
+        self._last = future
+        return future
+
+    @property
+    def is_busy(self) -> bool:
+        """True while something that was submitted has not been done."""
+        return self._last is not None and not self._last.done()
 
     async def run(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `func` in this lane's thread and wait for its result without blocking the loop."""
@@ -73,13 +96,15 @@ class Lane(Executor):
             break_connection(connection)
 
     def _prepare(self, query_wrapper: QueryWrapper | None) -> None:
-        prepare_thread(query_wrapper)
+        prepare_thread(query_wrapper, is_ours=query_wrapper is None)
         self._connections = list(connections.all())
 
     def close(self) -> None:
         """Close the connections and let the thread end; returns at once."""
         try:
-            self._thread.submit(connections.close_all)
+            closing = self._thread.submit(connections.close_all)
         except RuntimeError:  # closed before
             return
+        _closings.add(closing)
+        closing.add_done_callback(_closings.discard)
         self._thread.shutdown(wait=False)

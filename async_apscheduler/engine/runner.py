@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -107,12 +107,14 @@ class Runner:
     async def _start(self) -> Any:
         return await self._patiently(lambda: self.scheduler.astart(self._paused), None)
 
-    async def _patiently(self, work: Callable[[], Any], lane: Lane | None) -> Any:
+    async def _patiently(
+        self, work: Callable[[], Coroutine[Any, Any, Any]], lane: Lane | None
+    ) -> Any:
         backoff = Backoff()
         told = False
         while not self._stop.is_set():
             try:
-                return await work()
+                return await self._unless_stopped(work())
             except CONNECTION_ERRORS as error:
                 if not told:
                     reason = masked_text(str(error))
@@ -123,6 +125,19 @@ class Runner:
                     await lane.run(discard_connection, get_settings().database)
                 await self._sleep(backoff.failed())
         return _STOPPED
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Return what `work` does, or _STOPPED when asked to stop: a database that hangs may wait.
+
+        What has begun in a lane goes on there, to its end.
+        """
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            return await task if task.done() else _STOPPED
+        finally:
+            task.cancel()
+            stop.cancel()
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, or return at once when asked to stop."""

@@ -116,9 +116,14 @@ class Staff:
         self._heartbeat.stop()
 
     def close(self) -> None:
-        """Close the database lanes; returns at once."""
-        self._lane.close()
-        self._recorder_lane.close()
+        """Close the database lanes; returns at once.
+
+        What a lane is still at by now waits for a database that hangs.
+        """
+        for lane in {self._lane, self._recorder_lane}:
+            if lane.is_busy:
+                lane.interrupt()
+            lane.close()
 
     def _holding(self, node: Node, claims: Claims) -> HeldRuns:
         return HeldRuns(node, self._lane, self.runs, claims, on_return=lambda: self.work.wake())

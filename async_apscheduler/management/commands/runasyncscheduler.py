@@ -14,8 +14,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
 
+from async_apscheduler._database import closed_lanes_have_ended
 from async_apscheduler.engine.runner import Runner
 from async_apscheduler.exceptions import AsyncAPSchedulerError
+
+LANE_PATIENCE = 0.5
+"""Seconds that database connections may take to be closed at the end."""
 
 RELOAD_PATIENCE = 5.0
 """Seconds that a scheduler may take to stop before its code is loaded again."""
@@ -128,8 +132,11 @@ async def _run_with_signals(runner: Runner) -> None:
 
 
 def _exit_despite_threads(runner: Runner) -> None:
-    """End the process even if a job's thread, which nothing can stop, would keep it alive."""
-    if runner.scheduler.has_stuck_threads:
+    """End the process even if a thread would keep it alive that nothing can stop.
+
+    It is a job's, or it waits for a database that hangs.
+    """
+    if runner.scheduler.has_stuck_threads or not closed_lanes_have_ended(LANE_PATIENCE):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)

@@ -109,6 +109,15 @@ _FAULTS = (
         own_server=True,
     ),
     Fault(
+        name="hang-stop",
+        title="SIGTERM, twice, while the server hangs",
+        injection="SIGSTOP for the server; one scheduler works, one is only starting",
+        play="drains:stop_while_server_hangs",
+        spoil="loyal",
+        vendors=SERVERS,
+        own_server=True,
+    ),
+    Fault(
         name="locked",
         title="SQLite's file is locked by another process",
         injection="`BEGIN EXCLUSIVE` for 30 s (quick: 8 s)",

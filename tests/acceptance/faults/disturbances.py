@@ -128,6 +128,13 @@ def hasty() -> None:
     _set(SHUTDOWN_TIMEOUT=0.1)
 
 
+def loyal() -> None:
+    """Spoil: the end waits for every thread that waits for the database."""
+    command = "management.commands.runasyncscheduler"
+    _replace(command, "closed_lanes_have_ended", lambda _: lambda limit: True)
+    _replace("engine.staff", "Lane.interrupt", lambda _: lambda self: None)
+
+
 def own_clock() -> None:
     """Spoil: each node goes by the clock of its own machine."""
     _replace("engine.nodes", "database_now", lambda _: lambda database: datetime.now(UTC))
@@ -142,6 +149,7 @@ DISTURBANCES: dict[str, Callable[[], None]] = {
     "no-fence": no_fence,
     "brittle": brittle,
     "hasty": hasty,
+    "loyal": loyal,
     "own-clock": own_clock,
 }
 UPSTREAM = "upstream"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
+from django.db import connections
+
 from async_apscheduler.models import DjangoJobExecution, Status
 from tests.acceptance.faults.fault import Outcome
 from tests.acceptance.faults.nodes import Node
@@ -21,6 +23,9 @@ LAST_CLAIM = 1.0
 
 SECOND_SIGNAL_LIMIT = 1.0
 TAKE_OVER_LIMIT = 1.0
+HUNG_LIMIT = 10.0
+"""Seconds that the end may take while the database does not answer."""
+
 FUNCTIONS = (ledger.enter, ledger.enter_plain)
 
 
@@ -29,6 +34,36 @@ def drain(stage: Stage) -> Outcome:
     outcome = _let_end(stage)
     outcome.add(_cancel_at_the_limit(stage))
     outcome.add(_second_signal(stage))
+    return outcome
+
+
+def stop_while_server_hangs(stage: Stage) -> Outcome:
+    """Stop a scheduler that works, and one that has not come further than its start."""
+    server = stage.server
+    assert server is not None
+    working = stage.start_several(1)[0]
+    keys = stage.schedule(["ended"], [ledger.enter], 0.1)
+    stage.settle(keys, 20)
+    connections.close_all()
+    server.freeze()
+    starting = stage.start("starting")
+    time.sleep(3)  # until it waits for the server: it cannot say so
+    outcome = Outcome()
+    outcome.expect(starting.is_alive, "a start gives up while the server hangs")
+    for node in (starting, working):
+        began = time.monotonic()
+        node.send(signal.SIGTERM)
+        node.wait_for_end(1)
+        node.send(signal.SIGTERM)
+        has_ended = node.wait_for_end(HUNG_LIMIT)
+        took = time.monotonic() - began
+        outcome.seen.append(f"{node.name} ended {took:.1f} s after SIGTERM")
+        outcome.expect(
+            has_ended and node.wait() == 0,
+            f"{node.name}: two signals did not end it with exit code 0 within {HUNG_LIMIT:g} s",
+        )
+    server.thaw()
+    outcome.add(stage.count(keys))
     return outcome
 
 
