@@ -22,7 +22,7 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.clock import NOTABLE, SharedClock
 from async_apscheduler.exceptions import NodeEvictedError
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
-from async_apscheduler.models.executions import ACTIVE
+from async_apscheduler.models.statuses import ACTIVE
 from async_apscheduler.signals import clock_jumped, clocks_differ
 
 GRACE_BEATS = 2

@@ -12,7 +12,7 @@ from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connect
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.models import DjangoJobExecution, SchedulerNode
-from async_apscheduler.models.executions import DELETE_BATCH
+from async_apscheduler.models.execution_words import DELETE_BATCH
 from async_apscheduler.signals import work_failed
 
 INTERVAL = 60.0

@@ -18,9 +18,10 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.models.bulk import update_each
 from async_apscheduler.models.changes import JobChange, without_secrets
 from async_apscheduler.models.declared import DECLARED_FIELDS, DeclaredJob, declared_jobs
-from async_apscheduler.models.executions import DjangoJobExecution, Reason, Status
+from async_apscheduler.models.executions import DjangoJobExecution
 from async_apscheduler.models.jobs import EDITED_FIELDS, DjangoJob
 from async_apscheduler.models.notices import send_notice, work_for
+from async_apscheduler.models.statuses import Reason, Status
 from async_apscheduler.registry import Declaration
 
 CODE = "by the code"

@@ -7,134 +7,17 @@ import math
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler.exceptions import RunNotFinishedError
-from async_apscheduler.models.bulk import insert_each, update_each
+from async_apscheduler.models.execution_words import ExecutionQuerySet
 from async_apscheduler.models.fields import MomentField
-from async_apscheduler.models.managers import (
-    ConfiguredManager,
-    ConfiguredModel,
-    ConfiguredQuerySet,
-)
+from async_apscheduler.models.managers import ConfiguredManager, ConfiguredModel
 from async_apscheduler.models.notices import cancel_on, send_notice
-
-Fire = tuple[str, datetime]
-"""Job id and scheduled time, which are unique for a run."""
-
-DELETE_BATCH = 1000
-"""Rows that one DELETE of old runs removes, so that no lock is held for long."""
-
-
-class Status(models.TextChoices):
-    """Where a run is in its life.
-
-    pending → running → succeeded | failed | timed_out | cancelled | lost; a retry goes back to
-    pending; skipped says that there was no run, and `reason` says why.
-    """
-
-    PENDING = "pending", _("pending")
-    RUNNING = "running", _("running")
-    SUCCEEDED = "succeeded", _("succeeded")
-    FAILED = "failed", _("failed")
-    TIMED_OUT = "timed_out", _("timed out")
-    CANCELLED = "cancelled", _("cancelled")
-    LOST = "lost", _("lost")
-    SKIPPED = "skipped", _("skipped")
-
-
-ACTIVE = (Status.PENDING, Status.RUNNING)
-FINAL = tuple(status for status in Status if status not in ACTIVE)
-
-
-class Reason(models.TextChoices):
-    """Why a fire did not become a run, or why a run ended as it did."""
-
-    MISSED = "missed", _("missed: later than its grace time")
-    COALESCED = "coalesced", _("coalesced into one later run")
-    OVERLAP = "overlap", _("overlap: max_instances runs were active")
-    REMOVED = "removed", _("its job was removed")
-    REQUESTED = "requested", _("cancelled on request")
-    SHUTDOWN = "shutdown", _("cancelled at shutdown")
-    RAISED = "raised", _("the job raised CancelledError")
-    NODE_LOST = "node_lost", _("its node was lost")
-    UNREADABLE = "unreadable", _("its job could not be restored")
-
-
-class ExecutionQuerySet(ConfiguredQuerySet):
-    """Words for sets of runs."""
-
-    def pending(self) -> ExecutionQuerySet:
-        """Runs that wait for a node."""
-        return self.filter(status=Status.PENDING)
-
-    def ready(self, now: Any) -> ExecutionQuerySet:
-        """Pending runs whose time has come."""
-        return self.pending().filter(
-            models.Q(available_at__isnull=True) | models.Q(available_at__lte=now)
-        )
-
-    def running(self) -> ExecutionQuerySet:
-        """Runs that a node is executing."""
-        return self.filter(status=Status.RUNNING)
-
-    def finished(self) -> ExecutionQuerySet:
-        """Runs that have ended, and fires that were skipped."""
-        return self.filter(status__in=FINAL)
-
-    def on_any_node(self) -> ExecutionQuerySet:
-        """Runs of nodes; not those of APScheduler's own schedulers, which may be long dead."""
-        return self.filter(node_id__isnull=False)
-
-    def on_node(self, node: Any) -> ExecutionQuerySet:
-        """Runs that the node has claimed."""
-        return self.filter(node_id=getattr(node, "pk", node))
-
-    def count_by_job(self, job_ids: list[str]) -> dict[str, int]:
-        """Return how many of these runs each of the jobs has; jobs without one are left out."""
-        rows = self.filter(job_id__in=job_ids).order_by().values_list("job_id")
-        return dict(rows.annotate(runs=models.Count("pk")))
-
-    def add_claimed(self, node_id: int, rows: list[dict[str, Any]]) -> dict[Fire, int]:
-        """Insert what a node has claimed or skipped; return the keys of its running runs.
-
-        Each dict has the same keys: columns, the first of them `job_id`.
-        """
-        made = insert_each(self.model, self.db, rows, returning=("job_id", "id"))
-        fires = {row["job_id"]: row["run_time"] for row in rows}
-        if made is not None and len(fires) == len(rows):
-            return {(job_id, fires[job_id]): pk for job_id, pk in made}
-        job_ids = [row["job_id"] for row in rows if row["status"] == Status.RUNNING]
-        return self.running().on_node(node_id).filter(job_id__in=job_ids).keys_by_fire()
-
-    def keys_by_fire(self) -> dict[Fire, int]:
-        """Return the primary keys of these runs by job id and scheduled time."""
-        runs = self.order_by().values_list("job_id", "run_time", "pk")
-        return {(job_id, run_time): pk for job_id, run_time, pk in runs}
-
-    def finish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
-        """Write how runs of a node ended, and return how many were still its own.
-
-        Each dict has the same keys: columns, among them `id`. A run that another node has taken
-        over or ended meanwhile stays as it is.
-        """
-        own = {"node_id": node_id, "status": Status.RUNNING}
-        return update_each(self.model, self.db, ends, key="id", unless_changed=own)
-
-    async def afinish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
-        """See finish()."""
-        return await sync_to_async(self.finish)(node_id, ends)
-
-    def delete_in_batches(self) -> int:
-        """Delete the rows, a batch for each transaction, and return their number."""
-        deleted = 0
-        while keys := list(self.order_by("pk").values_list("pk", flat=True)[:DELETE_BATCH]):
-            deleted += self.model.objects.using(self.db).filter(pk__in=keys).delete()[0]
-        return deleted
+from async_apscheduler.models.statuses import FINAL, Reason, Status
 
 
 class ExecutionManager(ConfiguredManager.from_queryset(ExecutionQuerySet)):  # type: ignore[misc]  # made by a function

@@ -16,13 +16,14 @@ from async_apscheduler import triggers
 from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import AsyncAPSchedulerError, InvalidJobError
 from async_apscheduler.models.changes import JobChange, record_change
-from async_apscheduler.models.executions import DjangoJobExecution, Reason, Status
+from async_apscheduler.models.executions import DjangoJobExecution
 from async_apscheduler.models.fields import ExactCharField, MomentField
 from async_apscheduler.models.job_words import MAX_LOST_RUNS
 from async_apscheduler.models.loading import restore_trigger, trigger_json
 from async_apscheduler.models.managers import ConfiguredModel
 from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.models.scheduling import JobManager, first_run_time
+from async_apscheduler.models.statuses import Reason, Status
 
 EDITED_FIELDS = (
     "trigger",

@@ -115,7 +115,7 @@ def no_fence() -> None:
 
         return update_each
 
-    _replace("models.executions", "update_each", make)
+    _replace("models.execution_words", "update_each", make)
 
 
 def brittle() -> None:

@@ -1,0 +1,91 @@
+"""QuerySet words of DjangoJobExecution, which chain as a sentence."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import models
+
+from async_apscheduler.models.bulk import insert_each, update_each
+from async_apscheduler.models.managers import ConfiguredQuerySet
+from async_apscheduler.models.statuses import FINAL, Status
+
+Fire = tuple[str, datetime]
+"""Job id and scheduled time, which are unique for a run."""
+
+DELETE_BATCH = 1000
+"""Rows that one DELETE of old runs removes, so that no lock is held for long."""
+
+
+class ExecutionQuerySet(ConfiguredQuerySet):
+    """Words for sets of runs."""
+
+    def pending(self) -> ExecutionQuerySet:
+        """Runs that wait for a node."""
+        return self.filter(status=Status.PENDING)
+
+    def ready(self, now: Any) -> ExecutionQuerySet:
+        """Pending runs whose time has come."""
+        return self.pending().filter(
+            models.Q(available_at__isnull=True) | models.Q(available_at__lte=now)
+        )
+
+    def running(self) -> ExecutionQuerySet:
+        """Runs that a node is executing."""
+        return self.filter(status=Status.RUNNING)
+
+    def finished(self) -> ExecutionQuerySet:
+        """Runs that have ended, and fires that were skipped."""
+        return self.filter(status__in=FINAL)
+
+    def on_any_node(self) -> ExecutionQuerySet:
+        """Runs of nodes; not those of APScheduler's own schedulers, which may be long dead."""
+        return self.filter(node_id__isnull=False)
+
+    def on_node(self, node: Any) -> ExecutionQuerySet:
+        """Runs that the node has claimed."""
+        return self.filter(node_id=getattr(node, "pk", node))
+
+    def count_by_job(self, job_ids: list[str]) -> dict[str, int]:
+        """Return how many of these runs each of the jobs has; jobs without one are left out."""
+        rows = self.filter(job_id__in=job_ids).order_by().values_list("job_id")
+        return dict(rows.annotate(runs=models.Count("pk")))
+
+    def add_claimed(self, node_id: int, rows: list[dict[str, Any]]) -> dict[Fire, int]:
+        """Insert what a node has claimed or skipped; return the keys of its running runs.
+
+        Each dict has the same keys: columns, the first of them `job_id`.
+        """
+        made = insert_each(self.model, self.db, rows, returning=("job_id", "id"))
+        fires = {row["job_id"]: row["run_time"] for row in rows}
+        if made is not None and len(fires) == len(rows):
+            return {(job_id, fires[job_id]): pk for job_id, pk in made}
+        job_ids = [row["job_id"] for row in rows if row["status"] == Status.RUNNING]
+        return self.running().on_node(node_id).filter(job_id__in=job_ids).keys_by_fire()
+
+    def keys_by_fire(self) -> dict[Fire, int]:
+        """Return the primary keys of these runs by job id and scheduled time."""
+        runs = self.order_by().values_list("job_id", "run_time", "pk")
+        return {(job_id, run_time): pk for job_id, run_time, pk in runs}
+
+    def finish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
+        """Write how runs of a node ended, and return how many were still its own.
+
+        Each dict has the same keys: columns, among them `id`. A run that another node has taken
+        over or ended meanwhile stays as it is.
+        """
+        own = {"node_id": node_id, "status": Status.RUNNING}
+        return update_each(self.model, self.db, ends, key="id", unless_changed=own)
+
+    async def afinish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
+        """See finish()."""
+        return await sync_to_async(self.finish)(node_id, ends)
+
+    def delete_in_batches(self) -> int:
+        """Delete the rows, a batch for each transaction, and return their number."""
+        deleted = 0
+        while keys := list(self.order_by("pk").values_list("pk", flat=True)[:DELETE_BATCH]):
+            deleted += self.model.objects.using(self.db).filter(pk__in=keys).delete()[0]
+        return deleted
