@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.arguments import names_of, positive
 from tests.databases import VENDORS, Database, NotReachableError, Vendor, opened, url_variable
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +83,7 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument(
         "--databases",
-        type=_vendors,
+        type=names_of(VENDORS),
         metavar="NAME,NAME",
         help=f"only these of {', '.join(VENDORS)}; one that is not reachable is then a failure",
     )
@@ -93,7 +94,7 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument(
         "--at-once",
-        type=int,
+        type=positive,
         default=min(2, os.cpu_count() or 1),
         metavar="N",
         help="databases to test at the same time (default: %(default)s)",
@@ -102,13 +103,6 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
     options.named = options.databases is not None
     options.databases = options.databases or VENDORS
     return options, pytest_arguments
-
-
-def _vendors(text: str) -> list[Vendor]:
-    chosen = text.split(",")
-    if unknown := set(chosen) - set(VENDORS):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return [vendor for vendor in VENDORS if vendor in chosen]
 
 
 def _found(vendor: Vendor, stack: ExitStack, *, is_named: bool) -> Database | Result:
@@ -126,7 +120,7 @@ def _run_rounds(
 ) -> list[Result]:
     """Run a round for each database; what later ones print is shown when its turn comes."""
     results = []
-    with ThreadPoolExecutor(max_workers=max(1, at_once)) as threads, _stopping_what_runs():
+    with ThreadPoolExecutor(max_workers=at_once) as threads, _stopping_what_runs():
         rounds = [
             threads.submit(_run_pytest, database, command, is_first=database is databases[0])
             for database in databases

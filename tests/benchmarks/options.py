@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
+from tests.arguments import names_of, positive
 from tests.benchmarks.sides import OURS, SIDES
 from tests.benchmarks.workload import Workload, known_workloads
 from tests.databases import VENDORS, Vendor
 
 ROUNDS = 3
-Name = TypeVar("Name", bound=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,27 +58,27 @@ def parse_options() -> Options:
     )
     parser.add_argument(
         "--sides",
-        type=lambda text: _chosen(text, tuple(SIDES)),
+        type=names_of(tuple(SIDES)),
         default=list(SIDES),
         metavar="NAME,NAME",
         help=f"only {OURS} and these of {', '.join(SIDES)}",
     )
     parser.add_argument(
         "--databases",
-        type=lambda text: _chosen(text, VENDORS),
+        type=names_of(VENDORS),
         metavar="NAME,NAME",
         help=f"only these of {', '.join(VENDORS)}; one that is not reachable is then a failure",
     )
     parser.add_argument(
         "--workloads",
-        type=lambda text: _chosen(text, tuple(known)),
+        type=names_of(tuple(known)),
         default=list(known),
         metavar="NAME,NAME",
         help=f"only these of {', '.join(known)}",
     )
     parser.add_argument(
         "--rounds",
-        type=_positive,
+        type=positive,
         metavar="N",
         help=f"how often everything is measured (default: {ROUNDS}, with --quick 1)",
     )
@@ -103,16 +102,3 @@ def parse_options() -> Options:
         ours_only=given.ours_only,
         output=given.output,
     )
-
-
-def _chosen(text: str, known: tuple[Name, ...]) -> list[Name]:
-    chosen = text.split(",")
-    if unknown := set(chosen) - set(known):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return [name for name in known if name in chosen]
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from async_apscheduler import signals
 from async_apscheduler.models import DjangoJobExecution, Status
 from async_apscheduler.schedulers import DjangoScheduler
 from tests.support import await_until
@@ -40,6 +41,19 @@ async def start() -> AsyncIterator[Start]:
     for scheduler in started:
         if scheduler.running:
             await scheduler.ashutdown(wait=False)
+
+
+@pytest.fixture
+def failures() -> Iterator[list[str]]:
+    """Collect which parts of the scheduler say that they have failed."""
+    seen: list[str] = []
+
+    def remember(part: str, **_: Any) -> None:
+        seen.append(part)
+
+    signals.work_failed.connect(remember)
+    yield seen
+    signals.work_failed.disconnect(remember)
 
 
 async def runs_of(job_id: str, *statuses: Status) -> list[DjangoJobExecution]:

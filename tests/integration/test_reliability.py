@@ -13,7 +13,6 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from async_apscheduler import signals
 from async_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
@@ -29,19 +28,6 @@ from tests.testapp import work
 from tests.testapp.triggers import Broken, Stuck
 
 pytestmark = committed_data
-
-
-@pytest.fixture
-def failures() -> Any:
-    """Collect what the scheduler says has failed."""
-    seen: list[str] = []
-
-    def remember(part: str, **_: Any) -> None:
-        seen.append(part)
-
-    signals.work_failed.connect(remember)
-    yield seen
-    signals.work_failed.disconnect(remember)
 
 
 @pytest.fixture

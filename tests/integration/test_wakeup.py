@@ -12,7 +12,6 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, transaction
 
-from async_apscheduler import signals
 from async_apscheduler._database import discard_connection
 from async_apscheduler.engine import passes, wakeup
 from async_apscheduler.engine.claims import Claims
@@ -78,19 +77,6 @@ async def ready(scheduler: DjangoScheduler, database: str) -> None:
     if database == "postgresql":
         await await_until(lambda: scheduler._staff.wakeup.is_listening)
     await await_until(lambda: scheduler._staff.work._django._looked_at > 0)
-
-
-@pytest.fixture
-def failures() -> Iterator[list[str]]:
-    """Collect which parts of the scheduler say that they have failed."""
-    seen: list[str] = []
-
-    def remember(part: str, **_: Any) -> None:
-        seen.append(part)
-
-    signals.work_failed.connect(remember)
-    yield seen
-    signals.work_failed.disconnect(remember)
 
 
 # Whatever is changed

@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from tests.acceptance.faults.catalogue import FAULTS
 from tests.acceptance.faults.fault import Fault
+from tests.arguments import names_of, positive
 from tests.databases import VENDORS, Vendor
-
-Name = TypeVar("Name", bound=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +50,19 @@ def parse_options() -> Options:
     )
     parser.add_argument(
         "--databases",
-        type=lambda text: _chosen(text, VENDORS),
+        type=names_of(VENDORS),
         metavar="NAME,NAME",
         help=f"only these of {', '.join(VENDORS)}; one that is not reachable is then a failure",
     )
     parser.add_argument(
         "--faults",
-        type=lambda text: _chosen(text, tuple(FAULTS)),
+        type=names_of(tuple(FAULTS)),
         metavar="NAME,NAME",
         help="only these",
     )
     parser.add_argument(
         "--rounds",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="how often each is played (default: 1; with --long 1 to 20, as the fault needs)",
     )
@@ -90,16 +88,3 @@ def parse_options() -> Options:
         is_proof=given.prove,
         output=given.output,
     )
-
-
-def _chosen(text: str, known: tuple[Name, ...]) -> list[Name]:
-    chosen = text.split(",")
-    if unknown := set(chosen) - set(known):
-        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
-    return [name for name in known if name in chosen]
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
