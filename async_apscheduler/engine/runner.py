@@ -29,6 +29,9 @@ from async_apscheduler.registry import registry
 
 APP_LABEL = "async_apscheduler"
 
+STOP_GRACE = 0.5
+"""Seconds that a step of the start may still take when it is to stop."""
+
 
 class Runner:
     """Runs one scheduler from start to end.
@@ -134,6 +137,8 @@ class Runner:
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait((task, stop), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():  # it is rather ended than left half done, if it ends
+                await asyncio.wait((task,), timeout=STOP_GRACE)
             return await task if task.done() else _STOPPED
         finally:
             task.cancel()
