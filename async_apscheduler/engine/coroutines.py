@@ -85,8 +85,8 @@ async def _call(run: Run) -> Any:
 class _LaneOfRun(Executor):
     """Sends each call to the lane of the run that makes it.
 
-    One for all runs: to enter a ThreadSensitiveContext for each would cost a fifth of what a run
-    costs on the loop.
+    One for all runs: to enter a ThreadSensitiveContext for each would cost more than its task does
+    (measured: 13 and 10 microseconds).
     """
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

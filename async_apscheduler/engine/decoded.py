@@ -54,7 +54,7 @@ class DecodedJobs:
         if missing:
             if len(self._jobs) > MAX_JOBS:
                 self._jobs.clear()
-            # Not as instances of the model: those take three times as long to make.
+            # Not as instances of the model: those take twice as long to make.
             rows = DjangoJob.objects.filter(pk__in=missing)
             for row in rows.values_list("pk", *JOB_FIELDS, *OPTIONS, named=True):
                 try:
