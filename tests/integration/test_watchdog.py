@@ -23,8 +23,11 @@ pytestmark = committed_data
 may_block = pytest.mark.may_block("the watchdog must see a blocked loop")
 
 SECONDS = 1.0
-AT_LEAST = 0.7
-"""How much of that the watchdog must have seen: it looks four times a second, or more often."""
+AT_LEAST = 0.25
+"""How much of that the watchdog must have seen: the least that it reports.
+
+How much more it sees depends on when the machine lets its thread look.
+"""
 
 
 @pytest.fixture
@@ -108,7 +111,7 @@ async def test_a_call_that_lets_no_thread_work_is_named_afterwards(
     await scheduler.aadd_job(blockers.hold_interpreter, args=[steps], id="bad")
     run = await finished_run("bad")
 
-    assert AT_LEAST / 2 <= run.loop_blocked_seconds <= run.duration + 0.1
+    assert AT_LEAST <= run.loop_blocked_seconds <= run.duration + 0.1
     assert "tests/testapp/blockers.py" in run.log
     assert {report["job_id"] for report in reports} == {"bad"}
 
