@@ -22,7 +22,7 @@ from async_apscheduler.triggers.crontab import CrontabTrigger
 
 _TICK = timedelta(microseconds=1)
 _MAX_TRIES = 1000
-_MAX_YEARS = 100
+_MAX_TIME = timedelta(days=50 * 365)
 _MAX_STEPS = 50_000
 
 _FINDS_ANY_TIME = (CronTrigger, CrontabTrigger, IntervalTrigger)
@@ -30,20 +30,27 @@ _FINDS_ANY_TIME = (CronTrigger, CrontabTrigger, IntervalTrigger)
 
 
 class Search:
-    """What one search for a common time may cost, all triggers inside the first one included."""
+    """What one search for a common time may cost, all triggers inside the first one included.
 
-    def __init__(self, start: datetime) -> None:
-        self._left = _MAX_TRIES
-        self._end = start.year + _MAX_YEARS
+    A rare cron looks at each day until one fits, so that the time its parts pass over counts, too.
+    """
 
-    def ask(self, whole: Any, earliest: datetime) -> None:
-        """Note that a part of `whole` is asked. Raises InvalidTriggerError if that is too much."""
-        self._left -= 1
-        if self._left < 0 or earliest.year > self._end:
-            limit = f"{_MAX_TRIES} tries" if self._left < 0 else f"{_MAX_YEARS} years"
+    def __init__(self) -> None:
+        self._tries = 0
+        self._passed = timedelta()
+
+    def note(self, whole: Any, earliest: datetime, fire: datetime) -> None:
+        """Note that a part of `whole` went from `earliest` to `fire`.
+
+        Raises InvalidTriggerError if all of it together is too much.
+        """
+        self._tries += 1
+        self._passed += in_utc(fire) - in_utc(earliest)
+        if self._tries > _MAX_TRIES or self._passed > _MAX_TIME:
             raise InvalidTriggerError(
-                f"The parts of {whole} did not agree on a time within {limit}. Write them as one "
-                "cron trigger, or let them fire at the same time of day."
+                f"The parts of {whole} did not agree on a time within {_MAX_TRIES} tries and "
+                f"{_MAX_TIME.days // 365} years. Write them as one cron trigger, or let them fire "
+                "at the same time of day."
             )
 
 
@@ -51,7 +58,7 @@ class BoundedAndTrigger(AndTrigger):  # type: ignore[misc]  # untyped
     """Fires at the times that all its triggers have in common.
 
     `triggers` and `jitter` are those of APScheduler's AndTrigger. Raises InvalidTriggerError when
-    the triggers come to no common time within a thousand tries, or a hundred years.
+    the triggers come to no common time within a thousand tries, or after passing over fifty years.
     """
 
     __slots__ = ()
@@ -61,7 +68,7 @@ class BoundedAndTrigger(AndTrigger):  # type: ignore[misc]  # untyped
     ) -> datetime | None:
         """Return the first common fire after the previous one, or from `now` on."""
         earliest = now if previous_fire_time is None else in_utc(previous_fire_time) + _TICK
-        fire = self.first_common(earliest, previous_fire_time, Search(earliest))
+        fire = self.first_common(earliest, previous_fire_time, Search())
         return fire and self._apply_jitter(fire, self.jitter, now)
 
     def first_common(
@@ -71,10 +78,10 @@ class BoundedAndTrigger(AndTrigger):  # type: ignore[misc]  # untyped
         while True:
             fires = []
             for trigger in self.triggers:
-                search.ask(self, earliest)
                 fire = first_fire_from(trigger, earliest, previous, search)
                 if fire is None:
                     return None
+                search.note(self, earliest, fire)
                 fires.append(fire)
             latest = max(fires, key=in_utc)
             if in_utc(latest) == min(map(in_utc, fires)):

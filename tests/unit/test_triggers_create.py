@@ -298,6 +298,7 @@ def test_a_part_that_can_only_be_stepped_is_left_after_so_many_steps() -> None:
     [
         AndTrigger([CronTrigger(week=53, day_of_week="sun"), CronTrigger(month=2)]),
         AndTrigger([CronTrigger(month=2, day=29), CronTrigger(month=3, day=1)]),
+        AndTrigger([CronTrigger(week=53, day_of_week="mon"), CronTrigger(month=1, day=1)]),
         AndTrigger([AndTrigger([CronTrigger(hour=3), CronTrigger()]), CronTrigger(hour=4)]),
         AndTrigger([OrTrigger([CronTrigger(hour=3), CronTrigger(hour=5)]), CronTrigger(hour=4)]),
     ],
@@ -307,7 +308,7 @@ def test_parts_that_never_agree_are_refused_after_little_work(
     trigger: BaseTrigger, calls: list[int]
 ) -> None:
     """However rarely they fire, and however they are nested: one search has one limit."""
-    with pytest.raises(InvalidTriggerError, match=r"did not agree on a time within 100"):
+    with pytest.raises(InvalidTriggerError, match=r"did not agree on a time within 1000"):
         check_trigger(trigger, now=NOW)
 
     assert len(calls) < 100_000
