@@ -53,6 +53,20 @@ _FAULTS = (
         spoil="never-rescue",
     ),
     Fault(
+        name="raise",
+        title="jobs raise whatever can be raised",
+        injection="`SystemExit`, `GeneratorExit`, 10 MB of text, no text, ...",
+        play="misdeeds:raise_everything",
+        spoil="short-tempered",
+    ),
+    Fault(
+        name="endless",
+        title="jobs never end, and become due again and again",
+        injection="a coroutine and a function, on two schedulers",
+        play="misdeeds:never_end",
+        spoil="headlong",
+    ),
+    Fault(
         name="freeze",
         title="frozen for three leases, then awake again",
         injection="SIGSTOP, another scheduler takes over, SIGCONT",

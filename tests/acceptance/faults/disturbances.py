@@ -20,6 +20,8 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
+from async_apscheduler.models import Status
+
 SHARE_OF_FAILING_COMMITS = 0.2
 RESULTS_BEFORE_DEATH = 3
 
@@ -135,6 +137,31 @@ def loyal() -> None:
     _replace("engine.staff", "Lane.interrupt", lambda _: lambda self: None)
 
 
+def short_tempered() -> None:
+    """Spoil: what a coroutine raises is left to the event loop."""
+
+    def make(_: Any) -> Any:
+        async def run_it(run: Any) -> None:
+            run.result = await run.job.func(*run.job.args, **run.job.kwargs)
+            run.end(Status.SUCCEEDED)
+
+        return run_it
+
+    _replace("engine.coroutines", "_run", make)
+
+
+def headlong() -> None:
+    """Spoil: runs of the same job that are going on do not count."""
+
+    def make(original: Any) -> Any:
+        def plan_fires(job: Any, now: datetime, *, active: int, room: int) -> Any:
+            return original(job, now, active=0, room=room)
+
+        return plan_fires
+
+    _replace("engine.claims", "plan_fires", make)
+
+
 def own_clock() -> None:
     """Spoil: each node goes by the clock of its own machine."""
     _replace("engine.nodes", "database_now", lambda _: lambda database: datetime.now(UTC))
@@ -150,7 +177,9 @@ DISTURBANCES: dict[str, Callable[[], None]] = {
     "brittle": brittle,
     "hasty": hasty,
     "loyal": loyal,
+    "headlong": headlong,
     "own-clock": own_clock,
+    "short-tempered": short_tempered,
 }
 UPSTREAM = "upstream"
 """Not a disturbance but another scheduler: APScheduler's own on our job store, without claims."""

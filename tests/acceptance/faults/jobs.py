@@ -14,6 +14,7 @@ import time
 
 from asgiref.sync import sync_to_async
 
+from tests.testapp import work
 from tests.testapp.ledger import enter, enter_plain
 from tests.testapp.models import Note
 
@@ -58,6 +59,31 @@ async def crash(key: str) -> None:
     await enter(key)
     os.kill(os.getpid(), signal.SIGSEGV)
     await asyncio.sleep(60)
+
+
+async def throw(key: str) -> None:
+    """Raise what the key says after its first dash."""
+    await enter(key)
+    await work.throw(key.partition("-")[2])
+
+
+def throw_plain(key: str) -> None:
+    """See throw(); in a thread."""
+    enter_plain(key)
+    work.throw_in_thread(key.partition("-")[2])
+
+
+async def wait_for_ever(key: str) -> None:
+    """Wait for what never comes."""
+    await enter(key)
+    await asyncio.Event().wait()
+
+
+def work_for_ever(key: str) -> None:
+    """Never give the thread back."""
+    enter_plain(key)
+    while True:
+        time.sleep(0.01)
 
 
 async def query(key: str) -> None:

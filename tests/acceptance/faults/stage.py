@@ -149,12 +149,14 @@ class Stage:
         """Count, by the ledger, what became of the keys."""
         return tally(self.book, list(keys), repeatable=set(repeatable))
 
-    def probe(self, limit: float = 10.0) -> float | None:
-        """Schedule a job and return the seconds until it started; None if it was too late."""
-        key = f"probe-{time.time_ns()}"
-        self.schedule([key], ledger.enter)
+    def probe(
+        self, limit: float = 10.0, *, functions: Sequence[Callable[..., Any]] = (ledger.enter,)
+    ) -> float | None:
+        """Schedule a job of each function; return the seconds until all started, or None."""
+        keys = [f"probe-{time.time_ns()}-{number}" for number in range(len(functions))]
+        self.schedule(keys, functions)
         began = time.monotonic()
-        started = until(lambda: self.book.started_at(key), limit)
+        started = until(lambda: all(map(self.book.started_at, keys)), limit)
         return time.monotonic() - began if started else None
 
     def stop(self, node: Node, limit: float = 15.0) -> int | None:
