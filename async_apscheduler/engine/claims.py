@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, OperationalError, connections, transaction
 from django.db.models import Count, F, OuterRef, Subquery, Value
@@ -24,6 +25,8 @@ from async_apscheduler.engine.runs import LoadedJob, Run
 from async_apscheduler.exceptions import UnreadableJobError
 from async_apscheduler.jobstores import DjangoJobStore, kept_text
 from async_apscheduler.models import DjangoJob, DjangoJobExecution
+from async_apscheduler.models.compiled import Question, Slot
+from async_apscheduler.models.fields import MomentField
 
 LEAD = timedelta(milliseconds=50)
 """How long before their time runs are claimed, so that they can start at it."""
@@ -45,6 +48,8 @@ class Claims:
         self.alias = alias
         self._node = node
         self._decoded = DecodedJobs(store)
+        self._due = Question(_due_of)
+        self._active = Question(_active_of)
         self._doubtful: list[Run] = []
         self._took = 0.0
         """Seconds that the last claim held the locks of others up."""
@@ -203,12 +208,12 @@ class Claims:
         """Take the fires of jobs whose time has come, or will in a moment, oldest first."""
         if room <= 0:
             return
-        due = jobs_of_node(executors).due(batch.now + LEAD).locked()
-        rows = list(due.values_list("pk", "version", "next_run_time")[:room])
+        environment = get_settings().environment
+        rows = self._due.ask(environment, tuple(executors), room, until=batch.now + LEAD)
         if not rows:
             return
         loaded = self._load({pk: version for pk, version, _ in rows}, batch)
-        active = DjangoJobExecution.objects.running().on_any_node().count_by_job(list(loaded))
+        active = self.active_by_job(list(loaded))
         for run in batch.claimed.runs:  # taken a moment ago in this pass
             active[run.job.id] = active.get(run.job.id, 0) + 1
         for job_id, _, next_run_time in rows:
@@ -229,6 +234,16 @@ class Claims:
                 if next_run_time <= batch.now or plan.is_plain_run:
                     batch.add(job, plan)
 
+    def active_by_job(self, job_ids: list[str]) -> dict[str, int]:
+        """Return how many runs each job has going on, on any node; jobs without one are left out.
+
+        Asked for a number of jobs that is a power of two, so that few queries are compiled.
+        """
+        places = 1 << (len(job_ids) - 1).bit_length() if job_ids else 0
+        padded = job_ids + job_ids[-1:] * (places - len(job_ids))
+        values = {f"job_{place}": job_id for place, job_id in enumerate(padded)}
+        return dict(self._active.ask(places, **values)) if places else {}
+
     def _load(self, versions: dict[str, int], batch: Batch) -> dict[str, LoadedJob]:
         """Return the decoded jobs; those that cannot be restored are set aside."""
         loaded, errors = self._decoded.load(versions)
@@ -240,3 +255,17 @@ class Claims:
         row = DjangoJob.objects.get(pk=error.job_id)
         if DjangoJob.objects.quarantine(row, kept_text(error.reason)):
             batch.claimed.quarantined.append(error)
+
+
+def _due_of(environment: str, executors: tuple[str, ...], room: int) -> Any:
+    """Return a query for jobs that are due by the slot `until`, which locks their rows."""
+    due = DjangoJob.objects.for_node(environment, executors).due(Slot("until", MomentField()))
+    return due.locked().values_list("pk", "version", "next_run_time")[:room]
+
+
+def _active_of(places: int) -> Any:
+    """Return a query for how many runs each of the jobs in the slots `job_0` ... has going on."""
+    job_id = DjangoJobExecution._meta.get_field("job_id")
+    job_ids = [Slot(f"job_{place}", job_id) for place in range(places)]
+    running = DjangoJobExecution.objects.running().on_any_node().filter(job_id__in=job_ids)
+    return running.order_by().values_list("job_id").annotate(runs=Count("pk"))

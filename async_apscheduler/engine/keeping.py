@@ -1,13 +1,23 @@
-"""What a node does beside claiming: rescue of others' runs, and releases."""
+"""What a node does beside claiming: rescue of others' runs, releases, and what is left over."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
+
+from django.db.models import Exists, OuterRef
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.jobstores import RELEASE_INTERVAL, DjangoJobStore
+from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
+from async_apscheduler.models.compiled import Question, Slot
+from async_apscheduler.models.fields import MomentField
+from async_apscheduler.models.statuses import ACTIVE
 from async_apscheduler.signals import job_poisonous, nodes_lost
+
+AT_ONCE = 0.005
+"""Seconds that are not worth a sleep: another look would cost more."""
 
 
 class Housekeeping:
@@ -16,6 +26,7 @@ class Housekeeping:
     def __init__(self, node: Node, store: DjangoJobStore | None) -> None:
         self._node = node
         self._store = store
+        self._chores = Question(_chores_of)
         self._due_at = 0.0
         self._release_at = 0.0
         self.rests = False
@@ -25,18 +36,62 @@ class Housekeeping:
         """Return how long the pass may sleep before it is time for this again."""
         if self.rests:
             return get_settings().heartbeat_interval
-        return max(0.0, self._due_at - time.monotonic())
+        seconds = self._due_at - time.monotonic()
+        return seconds if seconds > AT_ONCE else 0.0
 
     def keep(self) -> None:
         """Do it. Raises whatever the database raises."""
         now = time.monotonic()
+        nodes_are_silent, runs_lack_jobs, jobs_are_over = self._look()
+        if nodes_are_silent:
+            self._rescue()
+        if runs_lack_jobs:
+            _runs_without_job().update(
+                status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=self._node.now()
+            )
+        if jobs_are_over:
+            _jobs_that_are_over(get_settings().environment).delete()
+        if self._store is not None and now >= self._release_at:
+            self._store.release_readable()
+            self._release_at = now + RELEASE_INTERVAL.total_seconds()
+        self._due_at = now + get_settings().heartbeat_interval
+
+    def _look(self) -> tuple[Any, ...]:
+        """Return what there is to do, by one query: to write may lock for nothing."""
+        node, limit = self._node.id, self._node.silence_limit()
+        found = self._chores.ask(get_settings().environment, node=node, limit=limit)
+        return found[0] if found else (True, True, True)
+
+    def _rescue(self) -> None:
         rescue = self._node.rescue()
         if rescue.names:
             nodes_lost.send_robust(type(self), names=rescue.names, runs=rescue.runs)
         for job_id in rescue.poisonous:
             job_poisonous.send_robust(type(self), job_id=job_id)
-        self._node.tidy()
-        if self._store is not None and now >= self._release_at:
-            self._store.release_readable()
-            self._release_at = now + RELEASE_INTERVAL.total_seconds()
-        self._due_at = now + get_settings().heartbeat_interval
+
+
+def _chores_of(environment: str) -> Any:
+    """Return a query for whether there are nodes, runs and jobs to be dealt with.
+
+    Its slots are `node` and `limit`, see Node.silence_limit().
+    """
+    node = Slot("node", SchedulerNode._meta.pk)
+    silent = SchedulerNode.objects.silent_since(Slot("limit", MomentField()))
+    return SchedulerNode.objects.filter(pk=node).values_list(
+        Exists(silent.others(environment, node)),
+        Exists(_runs_without_job()),
+        Exists(_jobs_that_are_over(environment)),
+    )
+
+
+def _runs_without_job() -> Any:
+    """Return pending runs whose job is gone."""
+    job = DjangoJob.objects.filter(pk=OuterRef("job_id"))
+    return DjangoJobExecution.objects.pending().filter(~Exists(job))
+
+
+def _jobs_that_are_over(environment: str) -> Any:
+    """Return jobs that only waited for their last run."""
+    active = DjangoJobExecution.objects.filter(job_id=OuterRef("pk"), status__in=ACTIVE)
+    jobs = DjangoJob.objects.filter(environment=environment)
+    return jobs.exhausted().filter(~Exists(active))

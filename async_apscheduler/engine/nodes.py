@@ -22,7 +22,7 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.clock import NOTABLE, SharedClock
 from async_apscheduler.exceptions import NodeEvictedError
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
-from async_apscheduler.models.statuses import ACTIVE
+from async_apscheduler.models.compiled import Change, Question, Slot
 from async_apscheduler.signals import clock_jumped, clocks_differ
 
 GRACE_BEATS = 2
@@ -52,6 +52,8 @@ class Node:
         self.peers = 1
         """How many nodes there are, this one among them, as of the last heartbeat."""
         self._clock = SharedClock()
+        self._sign_of_life = Change(_sign_of_life)
+        self._others = Question(_others_of)
         self._renewed_at = -math.inf
         self._steady_since = math.inf
 
@@ -100,15 +102,17 @@ class Node:
         return self.row
 
     def fence(self, running: int, **news: Any) -> None:
-        """Give a sign of life, as the first statement of a pass.
+        """Give a sign of life, as the first statement of a pass; `news` are further columns.
 
         Raises NodeEvictedError if other nodes have declared this one lost. On SQLite this
         statement also takes the write lock before anything is read; reading first, schedulers at
         Django's default settings would fail with "database is locked".
         """
         began = time.monotonic()
-        alive = SchedulerNode.objects.alive().filter(pk=self.id)
-        if not alive.update(heartbeat_at=self.now(), running=running, **news):
+        found = self._sign_of_life.make(
+            *news, node=self.id, heartbeat_at=self.now(), running=running, **news
+        )
+        if not found:
             self.is_evicted = True
             raise self.evicted()
         self._note_renewal(began)
@@ -149,14 +153,14 @@ class Node:
         A run becomes `lost`, or pending again if its job allows it with `retry_on_lost`. A node
         that was away itself, because the database was, lets the others come back first.
         """
-        settings = get_settings()
         rescue = Rescue()
-        if time.monotonic() - self._steady_since < GRACE_BEATS * settings.heartbeat_interval:
+        grace = GRACE_BEATS * get_settings().heartbeat_interval
+        if time.monotonic() - self._steady_since < grace:
             return rescue
-        limit = self.now() - timedelta(seconds=settings.node_timeout)
-        for node in self._others(SchedulerNode.objects.silent_since(limit)):
+        silent = self.silent_others()
+        for node in silent:
             with transaction.atomic(using=SchedulerNode.objects.db):
-                claimed = SchedulerNode.objects.silent_since(limit).filter(pk=node.pk)
+                claimed = silent.filter(pk=node.pk)
                 if claimed.update(state=SchedulerNode.State.LOST):
                     rescue.names.append(str(node))
                     job_ids = self._running_jobs_of(node.pk)
@@ -164,6 +168,15 @@ class Node:
                     rescue.poisonous += DjangoJob.objects.filter(pk__in=job_ids).note_lost()
                     self._end_runs_of(node.pk)
         return rescue
+
+    def silent_others(self) -> Any:
+        """Return the other nodes that gave no sign of life for NODE_TIMEOUT."""
+        silent = SchedulerNode.objects.silent_since(self.silence_limit())
+        return silent.others(get_settings().environment, self.id)
+
+    def silence_limit(self) -> datetime:
+        """Return the moment since when a node must have given a sign of life."""
+        return self.now() - timedelta(seconds=get_settings().node_timeout)
 
     @staticmethod
     def _running_jobs_of(node_id: int) -> list[str]:
@@ -180,21 +193,7 @@ class Node:
         runs.update(status=Status.LOST, reason=Reason.NODE_LOST, finished_at=self.now())
 
     def _count_peers(self) -> None:
-        self.peers = self._others(SchedulerNode.objects.running()).count() + 1
-
-    def _others(self, nodes: Any) -> Any:
-        """Return those of the nodes that share this node's environment, without itself."""
-        return nodes.filter(environment=get_settings().environment).exclude(pk=self.id)
-
-    def tidy(self) -> None:
-        """End pending runs whose job is gone, and jobs that only waited for their last run."""
-        job = DjangoJob.objects.filter(pk=OuterRef("job_id"))
-        pending = DjangoJobExecution.objects.pending().filter(~Exists(job))
-        if pending.exists():  # a statement that writes takes SQLite's lock even for nothing
-            pending.update(status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=self.now())
-        active = DjangoJobExecution.objects.filter(job_id=OuterRef("pk"), status__in=ACTIVE)
-        jobs = DjangoJob.objects.filter(environment=get_settings().environment)
-        jobs.exhausted().filter(~Exists(active)).delete()
+        self.peers = len(self._others.ask(get_settings().environment, node=self.id)) + 1
 
     def _set_state(self, state: SchedulerNode.State) -> None:
         SchedulerNode.objects.alive().filter(pk=self.id).update(
@@ -214,3 +213,16 @@ class Node:
         difference = datetime.now(UTC) - self.now()
         if abs(difference) > NOTABLE:
             clocks_differ.send_robust(type(self), seconds=difference.total_seconds())
+
+
+def _sign_of_life(*news: str) -> tuple[Any, dict[str, Any]]:
+    """Return an update of a node's row; its slots are `node` and the columns."""
+    columns = ("heartbeat_at", "running", *news)
+    alive = SchedulerNode.objects.alive().filter(pk=Slot("node", SchedulerNode._meta.pk))
+    return alive, {name: Slot(name, SchedulerNode._meta.get_field(name)) for name in columns}
+
+
+def _others_of(environment: str) -> Any:
+    """Return a query for the keys of the nodes that work beside the one in the slot `node`."""
+    node = Slot("node", SchedulerNode._meta.pk)
+    return SchedulerNode.objects.running().others(environment, node).values_list("pk")

@@ -15,6 +15,8 @@ from django.db.models import Exists, OuterRef, Subquery
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, SchedulerNode
+from async_apscheduler.models.compiled import Question, Slot
+from async_apscheduler.models.fields import MomentField
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +46,39 @@ class Lookout:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._outlook = Question(_outlook_of)
 
     def look(self, now: datetime, executors: Iterable[str]) -> Outlook:
         """Return what there is to do, by one indexed query.
 
         Raises NodeEvictedError.
         """
-        due = jobs_of_node(executors).scheduled().order_by("next_run_time")
-        waiting = DjangoJobExecution.objects.ready(now)
-        later = DjangoJobExecution.objects.pending().filter(available_at__gt=now)
-        later = later.order_by("available_at")
-        asked = DjangoJobExecution.objects.running().filter(
-            node_id=OuterRef("pk"), cancel_requested_at__isnull=False
+        found = self._outlook.ask(
+            get_settings().environment, tuple(executors), now=now, node=self._node.id
         )
-        found = (
-            SchedulerNode.objects.alive()
-            .filter(pk=self._node.id)
-            .values_list(
-                Subquery(due.values("next_run_time")[:1]),
-                Subquery(later.values("available_at")[:1]),
-                Exists(waiting),
-                Exists(asked),
-            )
-            .first()
-        )
-        if found is None:
+        if not found:
             raise self._node.evicted()
-        return Outlook(*found)
+        return Outlook(*found[0])
 
     def runs_to_cancel(self) -> list[int]:
         """Return the keys of this node's runs that somebody asked to cancel."""
         runs = DjangoJobExecution.objects.running().on_node(self._node.id)
         return list(runs.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True))
+
+
+def _outlook_of(environment: str, executors: tuple[str, ...]) -> Any:
+    """Return a query for the fields of an Outlook; its slots are `now` and `node`."""
+    now = Slot("now", MomentField())
+    due = DjangoJob.objects.for_node(environment, executors).scheduled().order_by("next_run_time")
+    waiting = DjangoJobExecution.objects.ready(now)
+    later = DjangoJobExecution.objects.pending().filter(available_at__gt=now)
+    asked = DjangoJobExecution.objects.running().filter(
+        node_id=OuterRef("pk"), cancel_requested_at__isnull=False
+    )
+    node = SchedulerNode.objects.alive().filter(pk=Slot("node", SchedulerNode._meta.pk))
+    return node.values_list(
+        Subquery(due.values("next_run_time")[:1]),
+        Subquery(later.order_by("available_at").values("available_at")[:1]),
+        Exists(waiting),
+        Exists(asked),
+    )

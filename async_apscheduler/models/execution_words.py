@@ -48,11 +48,6 @@ class ExecutionQuerySet(ConfiguredQuerySet):
         """Runs that the node has claimed."""
         return self.filter(node_id=getattr(node, "pk", node))
 
-    def count_by_job(self, job_ids: list[str]) -> dict[str, int]:
-        """Return how many of these runs each of the jobs has; jobs without one are left out."""
-        rows = self.filter(job_id__in=job_ids).order_by().values_list("job_id")
-        return dict(rows.annotate(runs=models.Count("pk")))
-
     def add_claimed(self, node_id: int, rows: list[dict[str, Any]]) -> dict[Fire, int]:
         """Insert what a node has claimed or skipped; return the keys of its running runs.
 

@@ -18,6 +18,10 @@ class ExactCharField(models.CharField):  # type: ignore[type-arg]  # the stubs' 
     ``a`` with a space behind it. As a primary key that would make two jobs one.
     """
 
+    def get_prep_value(self, value: Any) -> Any:
+        # Django's lookup of several related rows would turn an expression into text.
+        return value if hasattr(value, "resolve_expression") else super().get_prep_value(value)
+
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         parameters = super().db_parameters(connection)
         if connection.vendor == "mysql":

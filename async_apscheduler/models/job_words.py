@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import models
@@ -39,7 +39,7 @@ class JobQuerySet(ConfiguredQuerySet):
         """Jobs that a node of this environment with these executors may run."""
         return self.filter(environment=environment, executor__in=list(executors))
 
-    def due(self, now: datetime) -> JobQuerySet:
+    def due(self, now: Any) -> JobQuerySet:
         """Jobs whose time has come, oldest first."""
         return self.scheduled().filter(next_run_time__lte=now).order_by("next_run_time")
 

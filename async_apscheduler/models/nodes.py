@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -26,7 +27,11 @@ class NodeQuerySet(ConfiguredQuerySet):
         """Nodes that take runs."""
         return self.filter(state=SchedulerNode.State.RUNNING, capacity__gt=0)
 
-    def silent_since(self, moment: datetime) -> NodeQuerySet:
+    def others(self, environment: str, node: Any) -> NodeQuerySet:
+        """Nodes of an environment without one of them, which is told by its key."""
+        return self.filter(environment=environment).exclude(pk=node)
+
+    def silent_since(self, moment: Any) -> NodeQuerySet:
         """Nodes that should live but gave no sign of it after `moment`."""
         return self.alive().filter(heartbeat_at__lt=moment)
 
