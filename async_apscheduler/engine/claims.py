@@ -49,7 +49,6 @@ class Claims:
         self._node = node
         self._decoded = DecodedJobs(store)
         self._due = Question(_due_of)
-        self._active = Question(_active_of)
         self._doubtful: list[Run] = []
         self._took = 0.0
         """Seconds that the last claim held the locks of others up."""
@@ -213,7 +212,7 @@ class Claims:
         if not rows:
             return
         loaded = self._load({pk: version for pk, version, _ in rows}, batch)
-        active = self.active_by_job(list(loaded))
+        active = DjangoJobExecution.objects.all().count_running(list(loaded))
         for run in batch.claimed.runs:  # taken a moment ago in this pass
             active[run.job.id] = active.get(run.job.id, 0) + 1
         for job_id, _, next_run_time in rows:
@@ -234,16 +233,6 @@ class Claims:
                 if next_run_time <= batch.now or plan.is_plain_run:
                     batch.add(job, plan)
 
-    def active_by_job(self, job_ids: list[str]) -> dict[str, int]:
-        """Return how many runs each job has going on, on any node; jobs without one are left out.
-
-        Asked for a number of jobs that is a power of two, so that few queries are compiled.
-        """
-        places = 1 << (len(job_ids) - 1).bit_length() if job_ids else 0
-        padded = job_ids + job_ids[-1:] * (places - len(job_ids))
-        values = {f"job_{place}": job_id for place, job_id in enumerate(padded)}
-        return dict(self._active.ask(places, **values)) if places else {}
-
     def _load(self, versions: dict[str, int], batch: Batch) -> dict[str, LoadedJob]:
         """Return the decoded jobs; those that cannot be restored are set aside."""
         loaded, errors = self._decoded.load(versions)
@@ -261,11 +250,3 @@ def _due_of(environment: str, executors: tuple[str, ...], room: int) -> Any:
     """Return a query for jobs that are due by the slot `until`, which locks their rows."""
     due = DjangoJob.objects.for_node(environment, executors).due(Slot("until", MomentField()))
     return due.locked().values_list("pk", "version", "next_run_time")[:room]
-
-
-def _active_of(places: int) -> Any:
-    """Return a query for how many runs each of the jobs in the slots `job_0` ... has going on."""
-    job_id = DjangoJobExecution._meta.get_field("job_id")
-    job_ids = [Slot(f"job_{place}", job_id) for place in range(places)]
-    running = DjangoJobExecution.objects.running().on_any_node().filter(job_id__in=job_ids)
-    return running.order_by().values_list("job_id").annotate(runs=Count("pk"))

@@ -61,15 +61,8 @@ class JobQuerySet(ConfiguredQuerySet):
 
     def advance(self, moments: Mapping[str, datetime]) -> None:
         """Write the next run time of each job, in a few statements."""
-        jobs_by_moment: dict[datetime, list[str]] = {}
-        for job_id, moment in moments.items():
-            jobs_by_moment.setdefault(moment, []).append(job_id)
-        if len(jobs_by_moment) <= max(1, len(moments) // 20):
-            for moment, job_ids in jobs_by_moment.items():
-                self.filter(pk__in=job_ids).update(next_run_time=moment)
-        else:
-            rows = [{"next_run_time": at, "id": job_id} for job_id, at in moments.items()]
-            update_each(self.model, self.db, rows, key="id")
+        rows = [{"next_run_time": at, "id": job_id} for job_id, at in moments.items()]
+        update_each(self.model, self.db, rows, key="id")
 
     def quarantine(self, row: DjangoJob, error: str) -> bool:
         """Set a job aside that could not be restored; return False if it was set aside before.

@@ -22,7 +22,9 @@ from async_apscheduler.triggers.crontab import CrontabTrigger
 
 _TICK = timedelta(microseconds=1)
 _MAX_TRIES = 1000
-_MAX_TIME = timedelta(days=50 * 365)
+_MAX_TIME = timedelta(days=80 * 366)
+_JUMP = timedelta(days=41 * 366)
+"""Longer than any cron looks for its next day; beyond that a trigger has named the year."""
 _MAX_STEPS = 50_000
 
 _FINDS_ANY_TIME = (CronTrigger, CrontabTrigger, IntervalTrigger)
@@ -45,11 +47,13 @@ class Search:
         Raises InvalidTriggerError if all of it together is too much.
         """
         self._tries += 1
-        self._passed += in_utc(fire) - in_utc(earliest)
+        passed = in_utc(fire) - in_utc(earliest)
+        if passed < _JUMP:
+            self._passed += passed
         if self._tries > _MAX_TRIES or self._passed > _MAX_TIME:
             raise InvalidTriggerError(
                 f"The parts of {whole} did not agree on a time within {_MAX_TRIES} tries and "
-                f"{_MAX_TIME.days // 365} years. Write them as one cron trigger, or let them fire "
+                f"{_MAX_TIME.days // 366} years. Write them as one cron trigger, or let them fire "
                 "at the same time of day."
             )
 
@@ -58,7 +62,7 @@ class BoundedAndTrigger(AndTrigger):  # type: ignore[misc]  # untyped
     """Fires at the times that all its triggers have in common.
 
     `triggers` and `jitter` are those of APScheduler's AndTrigger. Raises InvalidTriggerError when
-    the triggers come to no common time within a thousand tries, or after passing over fifty years.
+    the triggers come to no common time within a thousand tries, or after passing over eighty years.
     """
 
     __slots__ = ()

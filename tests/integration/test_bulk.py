@@ -157,3 +157,36 @@ def test_a_thousand_rows_with_long_texts_fit() -> None:
 
     some = DjangoJobExecution.objects.get(pk=ends[-1]["id"])
     assert some.traceback == ends[-1]["traceback"]
+
+
+def test_rows_that_get_the_same_are_updated_together() -> None:
+    """One statement whose values are sent once; ids that look alike are told apart."""
+    keys = insert(rows_of(TWINS))
+    same = {"status": Status.SUCCEEDED, "duration": 2.5}
+
+    with CaptureQueriesContext(connection) as queries:
+        found = update_each(
+            DjangoJobExecution,
+            "default",
+            [{"id": keys[job_id], **same} for job_id in TWINS[1:]],
+            key="id",
+        )
+
+    left = DjangoJobExecution.objects.exclude(duration=2.5)
+    assert found == len(TWINS) - 1
+    assert len([query for query in queries if query["sql"].startswith("UPDATE")]) == 1
+    assert [run.job_id for run in left] == TWINS[:1]
+
+
+def test_runs_are_counted_by_job() -> None:
+    """Only running ones of nodes; ids that look alike are told apart."""
+    rows = rows_of(TWINS)
+    rows[0]["status"] = Status.SUCCEEDED
+    rows[1]["node_id"] = None
+    insert(rows)
+    insert([{**row, "run_time": NOON - timedelta(days=1)} for row in rows[2:4]])
+
+    counted = DjangoJobExecution.objects.all().count_running(TWINS[:6])
+
+    assert counted == {TWINS[2]: 2, TWINS[3]: 2, TWINS[4]: 1, TWINS[5]: 1}
+    assert DjangoJobExecution.objects.all().count_running([]) == {}

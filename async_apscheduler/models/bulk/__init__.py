@@ -1,4 +1,4 @@
-"""Insert or update many rows, each with values of its own, by one statement.
+"""Insert, update or count many rows, each with values of its own, by one statement.
 
 Django's ``bulk_create`` prepares every column of every row anew, and its ``bulk_update`` builds one
 CASE expression a column. Here a value that all rows share is prepared and sent once, and the rest
@@ -16,11 +16,14 @@ from typing import Any
 
 from django.db import models, transaction
 
-from async_apscheduler.models.bulk._sources import Source, source_of
+from async_apscheduler.models.bulk._sources import Source, one_of, source_of
 from async_apscheduler.models.bulk._tables import Row, Table
 
 Values = dict[str, Any]
 """Prepared values by attribute name."""
+
+ANYTHING = object()
+"""Stands for any value but NULL, see count_each()."""
 
 MAX_ROWS = 1000
 """Rows of one statement."""
@@ -62,6 +65,29 @@ def update_each(
         return sum(_update(table, part, key, unless_changed or {}) for part in _portions(rows))
 
 
+def count_each(
+    model: type[models.Model], database: str, key: str, values: Sequence[Any], *, where: Row
+) -> dict[Any, int]:
+    """Return how many rows have each of the values in the column `key`, by what the driver gives.
+
+    `where` are values that the rows must have; ANYTHING stands for any but NULL.
+    """
+    table = Table(model, database)
+    among = one_of(table, key, [table.prepared(key, value) for value in values])
+    equal = {name: table.prepared(name, of) for name, of in where.items() if of is not ANYTHING}
+    known = "".join(
+        f" AND {table.quoted(name)} IS NOT NULL" for name, of in where.items() if of is ANYTHING
+    )
+    column = table.quoted(key)
+    with table.connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {column}, COUNT(*) FROM {table.name} "
+            f"WHERE {among.sql}{table.and_still(equal)}{known} GROUP BY {column}",
+            [*among.parameters, *equal.values()],
+        )
+        return dict(cursor.fetchall())
+
+
 def _insert(
     table: Table, rows: Sequence[Row], returning: Sequence[str]
 ) -> list[tuple[Any, ...]] | None:
@@ -89,10 +115,24 @@ def _insert(
 def _update(table: Table, rows: Sequence[Row], key: str, unless: Row) -> int:
     own, shared = table.split(rows, own=key)
     kept = {name: table.prepared(name, value) for name, value in unless.items()}
+    if len(own) == 1:
+        return _update_alike(table, key, own[key], shared, kept)
     # SQLite would search a JSON array from end to end for each row of its table.
     source = None if len(rows) == 1 or table.vendor == "sqlite" else source_of(table, own)
     update = _update_one_by_one if source is None else partial(_update_from, source)
     return update(table, key, own, shared, kept)
+
+
+def _update_alike(table: Table, key: str, keys: list[Any], shared: Values, kept: Values) -> int:
+    """Write the same to all."""
+    among = one_of(table, key, keys)
+    assigned = table.assigned(dict.fromkeys(shared, "%s"))
+    with table.connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {table.name} SET {assigned} WHERE {among.sql}{table.and_still(kept)}",
+            [*shared.values(), *among.parameters, *kept.values()],
+        )
+        return int(cursor.rowcount)
 
 
 def _update_one_by_one(

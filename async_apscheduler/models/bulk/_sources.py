@@ -1,4 +1,4 @@
-"""Tables inside a statement: how each database takes many rows as parameters."""
+"""How each database takes many rows or values as parameters: as a table inside a statement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from async_apscheduler.models.bulk._tables import Table
 
 
 class Source(NamedTuple):
-    """A table expression and its parameters."""
+    """A table expression, or a condition, and its parameters."""
 
     sql: str
     parameters: list[Any]
@@ -21,6 +21,17 @@ def source_of(table: Table, columns: Mapping[str, list[Any]]) -> Source | None:
     """Return a table of the columns, each named Table.new(); None if the database has no such."""
     make = {"postgresql": _arrays, "sqlite": _json, "mysql": _selects}.get(table.vendor)
     return None if make is None else make(table, columns)
+
+
+def one_of(table: Table, name: str, values: list[Any]) -> Source:
+    """Return the condition that a column has one of the values."""
+    column = table.quoted(name)
+    if table.vendor == "postgresql":
+        return Source(f"{column} = ANY(%s::{table.type_of(name)}[])", [values])
+    if table.vendor == "sqlite":
+        return Source(f"{column} IN (SELECT value FROM json_each(%s))", [json.dumps(values)])
+    places = ", ".join(["%s"] * len(values))
+    return Source(f"{column} IN ({places})", list(values))
 
 
 def _arrays(table: Table, columns: Mapping[str, list[Any]]) -> Source:
