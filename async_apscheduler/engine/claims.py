@@ -50,15 +50,21 @@ class Claims:
         self._decoded = DecodedJobs(store)
         self._due = Question(_due_of)
         self._doubtful: list[Run] = []
+        self._full_claims = 0
+        """How many claims in a row have taken all that they might."""
         self._took = 0.0
         """Seconds that the last claim held the locks of others up."""
 
     @property
     def batch_size(self) -> int:
-        """How many runs to claim at once, so that all nodes get a share."""
+        """How many runs to claim at once, so that all nodes get a share.
+
+        Where there was more than that each time, there is enough for all to take more.
+        """
         if self._node.peers > 1 and self._has_one_writer:
             return MIN_BATCH
-        return max(MIN_BATCH, MAX_BATCH // self._node.peers)
+        fair = max(MIN_BATCH, MAX_BATCH // self._node.peers)
+        return min(MAX_BATCH, fair << self._full_claims)
 
     @property
     def turn_of_others(self) -> timedelta:
@@ -126,6 +132,8 @@ class Claims:
         # then looks which of these runs are there, and starts them.
         self._doubtful = []
         self._took = time.monotonic() - began
+        is_full = len(batch.claimed.runs) == room == self.batch_size
+        self._full_claims = min(self._full_claims + 1, 9) if is_full else 0
         self._decoded.forget(batch.claimed.removed)
         batch.claimed.runs.extend(confirmed)
         return batch.claimed
