@@ -10,6 +10,7 @@ from async_apscheduler._database._connections import (
     QueryWrapper,
     database_now,
     discard_connection,
+    eager_transaction,
     is_deadlock,
     retrying_once,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "closed_lanes_have_ended",
     "database_now",
     "discard_connection",
+    "eager_transaction",
     "in_database_thread",
     "is_deadlock",
     "on_event_loop",

@@ -14,7 +14,7 @@ from django.db import IntegrityError, OperationalError, connections, transaction
 from django.db.models import Count, F, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from async_apscheduler._database import is_deadlock
+from async_apscheduler._database import eager_transaction, is_deadlock
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Batch, Claimed
 from async_apscheduler.engine.decoded import DecodedJobs
@@ -119,7 +119,7 @@ class Claims:
         careful: bool,
     ) -> Claimed:
         batch = Batch(self._node, self.alias, now, careful=careful)
-        with transaction.atomic(using=DjangoJob.objects.db):
+        with eager_transaction(DjangoJob.objects.db):
             self._node.fence(active)
             began = time.monotonic()
             self._doubtful = confirmed = self._confirmed()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 from async_apscheduler._database import (
     CONNECTION_ERRORS,
@@ -20,6 +20,7 @@ from async_apscheduler._database import (
     RunLane,
     _lanes,
     discard_connection,
+    eager_transaction,
     retrying_once,
 )
 from async_apscheduler.models import DjangoJob
@@ -431,6 +432,74 @@ def test_lanes_that_read_and_then_write_do_not_lock_each_other_out(
         future.result(30)
 
     assert Note.objects.get(pk=key).text == "100"
+
+
+def patience_of_sqlite() -> int:
+    """Return for how many milliseconds SQLite waits for a lock on this thread's connection."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        return int(cursor.fetchone()[0])
+
+
+@pytest.fixture
+def locked_file(database: Vendor) -> Iterator[sqlite3.Connection]:
+    """The write lock of the tests' file, held by somebody else."""
+    if database != "sqlite":
+        pytest.skip(ONLY_SQLITE)
+    name = connections["default"].settings_dict["NAME"]
+    other = sqlite3.connect(name, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
+
+
+def test_an_eager_transaction_asks_again_until_the_lock_is_free(
+    locked_file: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the lock as soon as it is free, and leaves the connection as it was."""
+    lane = Lane("test")  # there transactions take the lock when they begin
+    before = done(lane, patience_of_sqlite)
+    tries = 0
+    atomic = transaction.atomic
+
+    def count_and_free(*args: Any, **kwargs: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries == 3:
+            locked_file.execute("COMMIT")
+        return atomic(*args, **kwargs)
+
+    def write_twice() -> None:
+        with eager_transaction("default"):
+            Note.objects.create(text="written")
+            with eager_transaction("default"):
+                Note.objects.create(text="inside another")
+
+    monkeypatch.setattr(transaction, "atomic", count_and_free)
+    done(lane, write_twice)
+
+    assert tries > 3
+    assert Note.objects.count() == 2
+    assert done(lane, patience_of_sqlite) == before
+    lane.close()
+
+
+def test_an_eager_transaction_does_not_wait_for_ever(
+    locked_file: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the project says, by default five seconds; then it fails as any other does."""
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", {"timeout": 0.05})
+    lane = Lane("test")
+
+    def write() -> None:
+        with eager_transaction("default"):
+            Note.objects.create(text="written")
+
+    with pytest.raises(OperationalError, match="locked"):
+        done(lane, write)
+
+    assert done(lane, patience_of_sqlite) == 50
+    lane.close()
 
 
 def server_connections() -> set[int]:

@@ -31,10 +31,11 @@ class Book:
         self.path = path
 
     def entries(self) -> Iterator[Entry]:
-        """Yield the lines in the order they were written."""
+        """Yield the lines in the order they were written, without one that is being written."""
         if not self.path.exists():
             return
-        for line in self.path.read_text().splitlines():
+        complete, _, _ = self.path.read_text().rpartition("\n")
+        for line in complete.splitlines():
             kind, key, pid, nanoseconds = line.split("\t")
             yield Entry(kind, key, int(pid), int(nanoseconds) / 1e9)
 

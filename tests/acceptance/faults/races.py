@@ -13,7 +13,7 @@ from tests.testapp import ledger
 NODES = 3
 DUE = 1000
 SMALLEST_SHARE = 0.01
-LEAD = timedelta(seconds=8)
+LEAD = timedelta(seconds=12)
 """The gun: all jobs are due at one instant, which all schedulers wait for."""
 
 
