@@ -19,7 +19,12 @@ from importlib.util import find_spec
 from typing import cast
 
 from tests.benchmarks.node import DURABILITY
-from tests.benchmarks.project import NotDurableError, describe_database, set_up
+from tests.benchmarks.project import (
+    NotDurableError,
+    describe_database,
+    freeze_what_is_loaded,
+    set_up,
+)
 from tests.benchmarks.sides import SIDES, Side
 from tests.benchmarks.workload import known_workloads
 from tests.databases import Vendor
@@ -57,8 +62,10 @@ def _numbers(workload: str, side: Side, variant: str, scale: dict[str, int]) -> 
     package = f"tests.benchmarks.{workload}"
     if find_spec(f"{package}.{side.module}"):
         own = import_module(f"{package}.{side.module}")
+        freeze_what_is_loaded()
         return dict(own.measure(variant, **scale))
     shared = import_module(f"{package}.measuring")
+    freeze_what_is_loaded()
     return dict(shared.measure(side, variant, **scale))
 
 

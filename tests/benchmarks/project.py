@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from importlib.metadata import version as version_of
 from typing import Any, cast
 from urllib.parse import quote
@@ -43,6 +44,15 @@ _ADMIN_SETTINGS: dict[str, Any] = {
         },
     ],
 }
+
+
+def freeze_what_is_loaded() -> None:
+    """Spare the garbage collector the modules, for every side, as `runasyncscheduler` does.
+
+    It would stop the loop for some 50 ms to look at them, in the middle of a measurement.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class NotDurableError(Exception):

@@ -22,6 +22,7 @@ APSCHEDULER = "apscheduler"
 PROCRASTINATE = "procrastinate"
 APSCHEDULER_4 = "apscheduler4"
 CELERY_BEAT = "celery-beat"
+DJANGO_Q2 = "django-q2"
 
 DRIVERS = ("Django", "psycopg[binary]", "PyMySQL")
 """Every side has them: the harness itself reaches the databases through Django."""
@@ -128,6 +129,23 @@ _SIDES = (
         settings={"DJANGO_CELERY_BEAT_TZ_AWARE": True},
         sqlite=_AT_ITS_BEST,
         constraints=CONSTRAINTS / "celery-beat.txt",
+    ),
+    Side(
+        name=DJANGO_Q2,
+        requirements=("django-q2[croniter]==1.11.1",),
+        packages=("django-q2", "croniter"),
+        apps=("django_q",),
+        settings={
+            "Q_CLUSTER": {
+                "orm": "default",  # its broker
+                "log_level": "WARNING",  # it would write two lines for each run
+                # For its workers, which are not there; by its defaults it warns of them.
+                "timeout": 60,
+                "retry": 120,
+            }
+        },
+        sqlite=_AT_ITS_BEST,
+        constraints=CONSTRAINTS / "django-q2.txt",
     ),
     Side(
         name=APSCHEDULER_4,

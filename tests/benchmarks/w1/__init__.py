@@ -11,6 +11,7 @@ from tests.benchmarks.sides import (
     APSCHEDULER,
     APSCHEDULER_4,
     CELERY_BEAT,
+    DJANGO_Q2,
     OURS,
     PROCRASTINATE,
     REFERENCE,
@@ -31,6 +32,7 @@ WORKLOAD = Workload(
         Contender(PROCRASTINATE, COROUTINES),
         Contender(APSCHEDULER_4, COROUTINES),
         Contender(CELERY_BEAT, FUNCTIONS),
+        Contender(DJANGO_Q2, FUNCTIONS),
     ),
     reference=BY_FUNCTIONS,
     columns=(

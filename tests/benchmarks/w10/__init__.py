@@ -4,7 +4,7 @@ The two lists as a superuser sees them first, through Django's test client: the 
 queries and the template, but no server and no network.
 """
 
-from tests.benchmarks.sides import APSCHEDULER, OURS, PROCRASTINATE, REFERENCE
+from tests.benchmarks.sides import APSCHEDULER, DJANGO_Q2, OURS, PROCRASTINATE, REFERENCE
 from tests.benchmarks.workload import Column, Contender, Workload
 
 PAGES = "its admin"
@@ -27,6 +27,7 @@ WORKLOAD = Workload(
     needs_admin=True,
     absent={
         APSCHEDULER: "it has no admin.",
+        DJANGO_Q2: "its history is what its workers write, by default the last 250 successes.",
         PROCRASTINATE: "its admin shows a queue, whose finished jobs are its only history.",
     },
 )

@@ -9,6 +9,7 @@ from tests.benchmarks.sides import (
     APSCHEDULER,
     APSCHEDULER_4,
     CELERY_BEAT,
+    DJANGO_Q2,
     OURS,
     PROCRASTINATE,
     REFERENCE,
@@ -44,6 +45,7 @@ WORKLOAD = Workload(
     skipped_when_quick=("8 nodes",),
     absent={
         CELERY_BEAT: "two beats send each task twice.",
+        DJANGO_Q2: "one of its schedulers sends all that is due, while the others wait for it.",
         REFERENCE: "several of its schedulers on one database run each job several times.",
         APSCHEDULER: "several schedulers must not share a job store; its manual says so.",
     },

@@ -9,6 +9,7 @@ from tests.benchmarks.sides import (
     APSCHEDULER,
     APSCHEDULER_4,
     CELERY_BEAT,
+    DJANGO_Q2,
     OURS,
     PROCRASTINATE,
     REFERENCE,
@@ -37,6 +38,7 @@ WORKLOAD = Workload(
     normal_durability=False,
     absent={
         CELERY_BEAT: "without its worker it runs nothing.",
+        DJANGO_Q2: "without its workers it runs nothing.",
         REFERENCE: "its run now starts a second scheduler inside the web process.",
         APSCHEDULER: "a scheduler notices what another process has stored only when it next wakes.",
     },
