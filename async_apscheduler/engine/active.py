@@ -25,6 +25,9 @@ from async_apscheduler.signals import run_finished, run_started
 SLICE = 50
 """Runs that are begun at one turn of the loop, so that others get theirs."""
 
+LEASE_CHECK = 0.1
+"""Seconds between two looks whether this node still has its lease."""
+
 
 class ActiveRuns:
     """Starts runs, follows them, cancels them, and hands them to the recorder when they end.
@@ -107,10 +110,14 @@ class ActiveRuns:
     def _begin(self, run: Run) -> None:
         if run not in self._runs:  # given up before
             return
-        run.begin(self._node.now())
-        if run.has_row and not self._node.has_lease:
-            # This process was frozen between claim and start: others may have taken the run over.
+        if run.has_row and run.node_id != self._node.id:  # this node was lost, and joined again
             run.cancel_reason = run.cancel_reason or Reason.NODE_LOST
+        if run.has_row and not self._node.has_lease and run.cancel_reason is None:
+            # This process was frozen or overloaded between claim and start, and others may have
+            # taken the run over. The next sign of life will tell.
+            self._scheduler._eventloop.call_later(LEASE_CHECK, self._begin, run)
+            return
+        run.begin(self._node.now())
         if run.cancel_reason is not None:
             run.end(Status.CANCELLED, run.cancel_reason)
             self._ended(run)

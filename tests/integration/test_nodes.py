@@ -16,9 +16,11 @@ from django.db import connections
 from async_apscheduler.engine import nodes
 from async_apscheduler.engine.foreign import unclaimed_run
 from async_apscheduler.engine.nodes import GRACE_BEATS, Node
+from async_apscheduler.engine.runs import Run
 from async_apscheduler.exceptions import NodeEvictedError
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
 from async_apscheduler.models.job_words import MAX_LOST_RUNS
+from async_apscheduler.schedulers import DjangoScheduler
 from async_apscheduler.signals import clocks_differ
 from tests.integration.conftest import Start, finished_run
 from tests.support import await_until, committed_data
@@ -112,19 +114,42 @@ def test_a_lease_ends_before_others_may_take_over(
     assert not node.has_lease
 
 
-async def test_what_was_claimed_before_the_process_froze_is_not_begun(start: Start) -> None:
-    """Between claim and start a process may sleep for hours; others have its runs by then."""
-    scheduler = await start()
+async def claimed_run(scheduler: DjangoScheduler) -> Run:
+    """Return a run that this node has claimed and not begun."""
     job = await scheduler.aadd_job(work.mark, "interval", hours=1, id="job")
     now = datetime.now(UTC)
     run = unclaimed_run(job, now, node_id=scheduler.node.id, now=now)
     run.context.id = 1
+    return run
+
+
+async def test_what_was_claimed_before_the_process_froze_is_not_begun(start: Start) -> None:
+    """Between claim and start a process may sleep for hours; others have its runs by then."""
+    scheduler = await start()
+    run = await claimed_run(scheduler)
+    await SchedulerNode.objects.filter(pk=run.node_id).aupdate(state=SchedulerNode.State.LOST)
     scheduler.node._renewed_at = -math.inf
 
     scheduler._staff.runs.begin([run])
+    await await_until(lambda: run.finished_at)
 
     assert (run.status, run.reason) == (Status.CANCELLED, Reason.NODE_LOST)
     assert work.seen == []
+
+
+async def test_what_was_claimed_waits_for_the_lease_to_be_renewed(start: Start) -> None:
+    """A process that was only slow has lost nothing: its run begins late."""
+    scheduler = await start()
+    run = await claimed_run(scheduler)
+    scheduler.node._renewed_at = -math.inf
+
+    scheduler._staff.runs.begin([run])
+    began_at_once = run.began
+    await await_until(lambda: run.finished_at)
+
+    assert not began_at_once
+    assert run.status == Status.SUCCEEDED
+    assert len(work.seen) == 1
 
 
 async def test_a_node_without_a_lease_asks_for_it_before_it_claims(start: Start) -> None:

@@ -9,7 +9,7 @@ from django.db import connections
 
 from async_apscheduler.models import DjangoJobExecution, Status
 from tests.acceptance.faults.fault import Outcome
-from tests.acceptance.faults.nodes import Node
+from tests.acceptance.faults.nodes import UP_LIMIT, Node
 from tests.acceptance.faults.stage import Stage
 from tests.acceptance.faults.waiting import until
 from tests.testapp import ledger
@@ -47,7 +47,8 @@ def stop_while_server_hangs(stage: Stage) -> Outcome:
     connections.close_all()
     server.freeze()
     starting = stage.start("starting")
-    time.sleep(3)  # until it waits for the server: it cannot say so
+    until(lambda: starting.catches(signal.SIGTERM), UP_LIMIT)
+    time.sleep(1)  # until it waits for the server: it cannot say so
     outcome = Outcome()
     outcome.expect(starting.is_alive, "a start gives up while the server hangs")
     for node in (starting, working):

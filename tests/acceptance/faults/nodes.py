@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,15 @@ class Node(Process):
     def is_up(self) -> bool:
         """True if it has joined as a node."""
         return f"{self.name} (#" in self.output
+
+    def catches(self, number: signal.Signals) -> bool:
+        """Return True once it deals with a signal itself; where only it knows that, at once."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except FileNotFoundError:
+            return True
+        (mask,) = re.findall(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+        return bool(int(mask, 16) >> (number - 1) & 1)
 
     def kill(self) -> None:
         """Kill it, and wait until it is dead."""

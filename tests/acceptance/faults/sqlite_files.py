@@ -49,7 +49,9 @@ def busy(stage: Stage) -> Outcome:
     writer = threading.Thread(target=_write_on_and_off, args=(over,))
     writer.start()
     try:
-        return while_away(stage, nodes[0], keys, lambda: time.sleep(seconds), seconds)
+        return while_away(
+            stage, nodes[0], keys, lambda: time.sleep(seconds), seconds, must_be_told=False
+        )
     finally:
         over.set()
         writer.join()
