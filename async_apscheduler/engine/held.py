@@ -14,7 +14,7 @@ from itertools import groupby
 from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.active import ActiveRuns
-from async_apscheduler.engine.claims import Claims
+from async_apscheduler.engine.claims import LEAD, Claims
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.runs import Run
 from async_apscheduler.signals import work_failed
@@ -68,6 +68,7 @@ class HeldRuns:
         self._runs.begin([run for run in wanted if run in self._runs])  # else given up meanwhile
 
     async def _sleep_until(self, moment: datetime) -> None:
-        seconds = (moment - self._node.now()).total_seconds()
-        if seconds > 0:
-            await asyncio.sleep(seconds)
+        """Sleep; the clock may have jumped back since the claim, but no claim is longer ahead."""
+        left = min(moment - self._node.now(), LEAD)
+        if left > timedelta(0):
+            await asyncio.sleep(left.total_seconds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -102,7 +103,7 @@ class Work:
 
     async def _one_pass(self) -> float:
         """Do one pass and return how many seconds to sleep until the next."""
-        now = self._node.now()
+        now, began = self._node.now(), time.monotonic()
         next_at = NEVER
         if self._foreign.exist and self._may_claim():  # first: they do not need the database
             next_at = await self._pass_of_foreign_stores(now)
@@ -110,7 +111,8 @@ class Work:
         next_at = min(next_at, now + timedelta(seconds=self._housekeeping.seconds_to_next()))
         if self._django is not None:  # also while it claims nothing: runs may be cancelled
             next_at = min(next_at, await self._pass_of_django_store(now, self._django))
-        return max(0.0, (next_at - self._node.now()).total_seconds())
+        # Not by asking for the time again: it may have jumped back by an hour meanwhile.
+        return max(0.0, (next_at - now).total_seconds() - (time.monotonic() - began))
 
     async def _keep_node(self) -> None:
         """See that this node may go on, and do what all nodes do for the others."""

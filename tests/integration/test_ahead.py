@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from async_apscheduler.conf import get_settings
 from async_apscheduler.engine import claims, held, passes
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
 from tests.integration.conftest import Start, finished_run, runs_of
@@ -23,7 +24,7 @@ HOUR = timedelta(hours=1)
 def long_moment(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Make the moment long enough to do something in it, and let new jobs be found at once."""
     settings.ASYNC_APSCHEDULER = {"POLL_INTERVAL": 0.05}
-    for module in (claims, passes):
+    for module in (claims, held, passes):
         monkeypatch.setattr(module, "LEAD", timedelta(seconds=1.5))
     monkeypatch.setattr(held, "LOOK_BEFORE", timedelta(seconds=0.3))
 
@@ -157,3 +158,33 @@ async def test_an_earlier_run_may_still_end_in_that_moment(start: Start) -> None
     await await_until(lambda: len(work.seen) == 2)
     statuses = [run.status for run in await runs_of("job")]
     assert Status.SKIPPED not in statuses
+
+
+async def test_a_clock_that_jumps_back_in_that_moment_holds_nothing_for_an_hour(
+    start: Start,
+) -> None:
+    """What was claimed is started as soon as it would have been."""
+    scheduler = await start()
+    an_hour_ahead = scheduler.node.now() + HOUR
+
+    await asyncio.wait_for(scheduler._staff.work._held._sleep_until(an_hour_ahead), 10)
+
+
+async def test_a_clock_that_jumps_back_during_a_pass_delays_no_further_pass(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pause after it is not longer by the hour that the clock lost."""
+    scheduler = await start()
+    clock = scheduler.node._clock
+    look = passes.Pass.work
+
+    def look_and_jump(*args: Any, **kwargs: Any) -> Any:
+        result = look(*args, **kwargs)
+        clock._time -= HOUR
+        return result
+
+    monkeypatch.setattr(passes.Pass, "work", look_and_jump)
+
+    pause = await scheduler._staff.work._one_pass()
+
+    assert pause <= get_settings().heartbeat_interval

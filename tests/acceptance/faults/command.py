@@ -7,17 +7,15 @@ if a promise was broken, or with `--prove` if a spoilt scheduler passed for a so
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict
 
 from tests.acceptance.faults.fault import Fault
 from tests.acceptance.faults.options import Options, parse_options
-from tests.acceptance.faults.playing import Played, play
+from tests.acceptance.faults.playing import Played, kept_line, play, played_before
 from tests.acceptance.faults.report import (
     describe_broken,
     describe_seen,
@@ -31,6 +29,9 @@ from tests.databases import Database, NotReachableError, opened
 
 def main() -> int:
     options = parse_options()
+    if options.read:
+        lines = [line for file in options.read for line in file.read_text().splitlines()]
+        return _report([played_before(line) for line in lines], is_proof=options.is_proof)
     # A stop request must reach the clean-up below: a server started here would outlive the run.
     for request in (signal.SIGINT, signal.SIGTERM):
         signal.signal(request, lambda number, _: sys.exit(128 + number))
@@ -43,17 +44,23 @@ def main() -> int:
     with ExitStack() as stack:
         databases, missing = _open_databases(options, stack)
         played = _play_all(options, databases)
-    rows = rows_of(played)
-    if rows:
-        print(f"\n{describe_table(rows, is_proof=options.is_proof)}")
+    code = _report(played, is_proof=options.is_proof)
     _print_list("Machine", [*circumstances, *(str(database) for database in databases)])
     _print_list("Not reachable", missing)
+    is_incomplete = bool(missing) and options.are_databases_named
+    return 1 if is_incomplete else code
+
+
+def _report(played: list[Played], *, is_proof: bool) -> int:
+    """Print the table, and return the exit code."""
+    rows = rows_of(played)
+    if rows:
+        print(f"\n{describe_table(rows, is_proof=is_proof)}")
     _print_list("Skipped", describe_skipped(played))
     _print_list("Seen", describe_seen(rows))
-    _print_list("Broken on purpose" if options.is_proof else "BROKEN", describe_broken(rows))
-    is_as_promised = all(bool(row.total.broken) == options.is_proof for row in rows)
-    is_incomplete = bool(missing) and options.are_databases_named
-    return 0 if rows and is_as_promised and not is_incomplete else 1
+    _print_list("Broken on purpose" if is_proof else "BROKEN", describe_broken(rows))
+    is_as_promised = all(bool(row.total.broken) == is_proof for row in rows)
+    return 0 if rows and is_as_promised else 1
 
 
 def _open_databases(options: Options, stack: ExitStack) -> tuple[list[Database], list[str]]:
@@ -93,9 +100,8 @@ def _play(options: Options, fault: Fault, database: Database, number: int) -> Pl
     said = played.skipped or "; ".join(outcome.broken) or f"{outcome.due:,} due, all well"
     print(said, flush=True, file=sys.stderr)
     if options.output is not None:
-        line = {"fault": fault.name, "database": database.vendor, "round": number}
         with options.output.open("a") as file:
-            file.write(json.dumps({**line, "skipped": played.skipped, **asdict(outcome)}) + "\n")
+            file.write(f"{kept_line(played, number)}\n")
     return played
 
 

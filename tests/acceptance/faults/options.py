@@ -28,6 +28,8 @@ class Options:
     is_long: bool
     is_proof: bool
     output: Path | None
+    read: list[Path]
+    """Files of earlier outputs, to be printed instead of anything being played."""
 
     def rounds_of(self, fault: Fault) -> int:
         """Return how often a fault is to be played on each database."""
@@ -77,6 +79,14 @@ def parse_options() -> Options:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="also append each round to FILE, a JSON line"
     )
+    parser.add_argument(
+        "--read",
+        type=Path,
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="play nothing, print the table of what --output has kept in these files",
+    )
     given = parser.parse_args()
     return Options(
         databases=given.databases or list(VENDORS),
@@ -87,4 +97,5 @@ def parse_options() -> Options:
         is_long=given.long,
         is_proof=given.prove,
         output=given.output,
+        read=given.read,
     )

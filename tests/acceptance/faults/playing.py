@@ -6,9 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from tests.acceptance.faults.catalogue import FAULTS
 from tests.acceptance.faults.fault import Fault, Outcome
 from tests.databases import Vendor, url_variable
 
@@ -30,6 +31,19 @@ class Played:
     outcome: Outcome = field(default_factory=Outcome)
     skipped: str = ""
     """Why it could not be played; empty if it was."""
+
+
+def kept_line(played: Played, number: int) -> str:
+    """Return a round as a JSON line, which played_before() reads."""
+    line = {"fault": played.fault.name, "database": played.vendor, "round": number}
+    return json.dumps({**line, "skipped": played.skipped, **asdict(played.outcome)})
+
+
+def played_before(line: str) -> Played:
+    """Return what a line of kept_line() says."""
+    said = json.loads(line)
+    outcome = Outcome(**{each.name: said[each.name] for each in fields(Outcome)})
+    return Played(FAULTS[said["fault"]], said["database"], outcome, said["skipped"])
 
 
 def play(

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from tests.acceptance.faults.fault import Fault, Outcome
 from tests.acceptance.faults.playing import Played
-from tests.databases import Vendor
+from tests.databases import VENDORS, Vendor
 
-HEAD = ["fault", "how", "database", "rounds", "due", "lost", "doubled", "recovery, s", "kept"]
-TEXTS = 3
-"""Columns that are read from the left."""
+TEXTS = 2
+"""Columns that are read from the left: what happens, and how it is injected."""
+
+COUNTS = ("rounds", "due", "lost", "doubled")
+"""Columns that add up all databases."""
 
 
 @dataclass(slots=True)
@@ -39,9 +41,14 @@ def rows_of(played: Iterable[Played]) -> list[Row]:
 
 
 def describe_table(rows: Sequence[Row], *, is_proof: bool) -> str:
-    """Return the table, in Markdown that can be read as it is."""
-    head = [*HEAD[:-1], "fault seen" if is_proof else "promises kept"]
-    cells = [head, *(_cells(row, is_proof=is_proof) for row in rows)]
+    """Return a line for each fault, in Markdown that can be read as it is."""
+    vendors = [vendor for vendor in VENDORS if any(row.vendor == vendor for row in rows)]
+    recovery = [f"recovery, s: {vendor}" for vendor in vendors]
+    head = ["fault", "how", *COUNTS, *recovery, "fault seen" if is_proof else "kept"]
+    by_fault: dict[str, list[Row]] = {}
+    for row in rows:
+        by_fault.setdefault(row.fault.name, []).append(row)
+    cells = [head, *(_cells(of_one, vendors, is_proof=is_proof) for of_one in by_fault.values())]
     widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
     lines = [
         [
@@ -54,20 +61,26 @@ def describe_table(rows: Sequence[Row], *, is_proof: bool) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
-def _cells(row: Row, *, is_proof: bool) -> list[str]:
-    total = row.total
-    how = f"{row.fault.injection}; spoilt: {row.fault.spoil}" if is_proof else row.fault.injection
+def _cells(rows: Sequence[Row], vendors: Sequence[Vendor], *, is_proof: bool) -> list[str]:
+    fault, totals = rows[0].fault, {row.vendor: row.total for row in rows}
+    is_as_promised = all(bool(total.broken) == is_proof for total in totals.values())
     return [
-        row.fault.title,
-        how,
-        row.vendor,
-        str(row.rounds),
-        f"{total.due:,}",
-        str(total.lost),
-        str(total.doubled),
-        "-" if total.recovery is None else f"{total.recovery:.1f}",
-        "yes" if bool(total.broken) == is_proof else "NO",
+        fault.title,
+        f"{fault.injection}; spoilt: {fault.spoil}" if is_proof else fault.injection,
+        str(sum(row.rounds for row in rows)),
+        f"{sum(total.due for total in totals.values()):,}",
+        str(sum(total.lost for total in totals.values())),
+        str(sum(total.doubled for total in totals.values())),
+        *(_recovery(totals.get(vendor)) for vendor in vendors),
+        "yes" if is_as_promised else "NO",
     ]
+
+
+def _recovery(total: Outcome | None) -> str:
+    """Return the slowest in seconds; nothing where the fault was not played."""
+    if total is None:
+        return ""
+    return "-" if total.recovery is None else f"{total.recovery:.1f}"
 
 
 def describe_broken(rows: Iterable[Row]) -> list[str]:
