@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from apscheduler.triggers.interval import IntervalTrigger
 
-from async_apscheduler.models import SchedulerNode
+from async_apscheduler.models import DjangoJobExecution, SchedulerNode
 from tests.acceptance.faults.fault import Outcome
 from tests.acceptance.faults.machine import faketime_library
 from tests.acceptance.faults.nodes import Node
@@ -111,8 +111,9 @@ def skew(stage: Stage) -> Outcome:
     for node in nodes.values():
         node.wait_until_up()
     keys = stage.stream("job", stage.pick(quick=3 * NODE_TIMEOUT, long=60), every=0.05, lead=1)
-    due = {key: time.time() + 1 + number * 0.05 for number, key in enumerate(keys)}
     stage.settle(keys, stage.pick(quick=30, long=90))
+    fires = DjangoJobExecution.objects.values_list("job_id", "run_time")
+    due = {job_id: run_time.timestamp() for job_id, run_time in fires}
     outcome = stage.count(keys)
     seized = SchedulerNode.objects.filter(state=SchedulerNode.State.LOST).count()
     outcome.expect(not seized, f"{seized} living scheduler(s) were declared lost")
