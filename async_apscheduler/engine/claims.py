@@ -157,12 +157,17 @@ class Claims:
     def still_wanted(self, runs: list[Run]) -> list[Run]:
         """Return those of the runs, claimed ahead, whose jobs are as they were at the claim.
 
-        The others are given back: their rows go, and a job that is still to fire then does so.
+        The others are given back: their rows go, and a job that is still to fire then does so. A
+        run of a job that does not fire again, or that somebody asked for, is always wanted: a clock
+        that was set back by a moment since the claim makes it look as if it were claimed ahead.
         """
         jobs = DjangoJob.objects.filter(pk__in=[run.job.id for run in runs])
         found = {pk: state for pk, *state in jobs.values_list("pk", "version", "next_run_time")}
         changed = [
-            run for run in runs if found.get(run.job.id) != [run.loaded.version, run.next_run_time]
+            run
+            for run in runs
+            if run.next_run_time is not None
+            and found.get(run.job.id) != [run.loaded.version, run.next_run_time]
         ]
         if not changed:
             return runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine import claims, held, passes
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
+from async_apscheduler.schedulers import DjangoScheduler
 from tests.integration.conftest import Start, finished_run, runs_of
 from tests.support import await_until, committed_data
 from tests.testapp import work
@@ -170,20 +172,51 @@ async def test_a_clock_that_jumps_back_in_that_moment_holds_nothing_for_an_hour(
     await asyncio.wait_for(scheduler._staff.work._held._sleep_until(an_hour_ahead), 10)
 
 
+@pytest.fixture
+def jumping(monkeypatch: pytest.MonkeyPatch) -> Callable[[DjangoScheduler, timedelta], None]:
+    """Return a function that sets a scheduler's clock back at the end of each pass from now on."""
+    look = passes.Pass.work
+
+    def let_jump(scheduler: DjangoScheduler, back: timedelta) -> None:
+        clock = scheduler.node._clock
+
+        def look_and_jump(*args: Any, **kwargs: Any) -> Any:
+            result = look(*args, **kwargs)
+            clock._time -= back
+            return result
+
+        monkeypatch.setattr(passes.Pass, "work", look_and_jump)
+
+    return let_jump
+
+
+@pytest.mark.parametrize("trigger", [{}, {"trigger": "interval", "hours": 1}])
+async def test_what_a_clock_set_back_makes_look_ahead_is_not_given_back(
+    start: Start,
+    settings: Any,
+    jumping: Callable[[DjangoScheduler, timedelta], None],
+    trigger: dict[str, Any],
+) -> None:
+    """Neither the only run of a one-off job, nor one that somebody asked for."""
+    settings.ASYNC_APSCHEDULER = {"POLL_INTERVAL": 0.05, "HEARTBEAT_INTERVAL": 0.2}
+    scheduler = await start()
+    jumping(scheduler, timedelta(seconds=5))
+
+    job = await DjangoJob.objects.aschedule(work.mark, id="job", **trigger)
+    if trigger:
+        await job.arun()
+    run = await finished_run("job")
+
+    assert run.status == Status.SUCCEEDED
+    assert len(work.seen) == 1
+
+
 async def test_a_clock_that_jumps_back_during_a_pass_delays_no_further_pass(
-    start: Start, monkeypatch: pytest.MonkeyPatch
+    start: Start, jumping: Callable[[DjangoScheduler, timedelta], None]
 ) -> None:
     """The pause after it is not longer by the hour that the clock lost."""
     scheduler = await start()
-    clock = scheduler.node._clock
-    look = passes.Pass.work
-
-    def look_and_jump(*args: Any, **kwargs: Any) -> Any:
-        result = look(*args, **kwargs)
-        clock._time -= HOUR
-        return result
-
-    monkeypatch.setattr(passes.Pass, "work", look_and_jump)
+    jumping(scheduler, HOUR)
 
     pause = await scheduler._staff.work._one_pass()
 
