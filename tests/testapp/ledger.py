@@ -15,6 +15,11 @@ def _write(line: str) -> None:
         os.close(file)
 
 
+def note(kind: str, key: str) -> None:
+    """Write something else about a key."""
+    _write(f"{kind}\t{key}")
+
+
 async def enter(key: str, seconds: float = 0.0) -> None:
     """Write when the run starts and when it ends."""
     _write(f"start\t{key}")

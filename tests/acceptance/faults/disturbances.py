@@ -11,7 +11,7 @@ import os
 import random
 import signal
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +20,7 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
-from async_apscheduler.models import Status
+from async_apscheduler.models import DjangoJob, Status
 
 SHARE_OF_FAILING_COMMITS = 0.2
 RESULTS_BEFORE_DEATH = 3
@@ -120,6 +120,21 @@ def no_fence() -> None:
     _replace("models.execution_words", "update_each", make)
 
 
+def stubborn() -> None:
+    """Spoil: at the end of a run its job is written as it was at the start."""
+
+    def make(original: Any) -> Any:
+        def finish(self: Any, node_id: int, ends: list[dict[str, Any]]) -> int:
+            job_ids = list(self.filter(pk__in=[end["id"] for end in ends]).values_list("job_id"))
+            jobs = DjangoJob.objects.filter(pk__in=[job_id for (job_id,) in job_ids])
+            jobs.update(status="scheduled", next_run_time=datetime.now(UTC) + timedelta(hours=1))
+            return int(original(self, node_id, ends))
+
+        return finish
+
+    _replace("models.executions", "ExecutionQuerySet.finish", make)
+
+
 def brittle() -> None:
     """Spoil: the first failure ends the process."""
     _replace("engine.backoff", "Backoff.failed", lambda _: lambda self: os._exit(70))
@@ -174,6 +189,7 @@ DISTURBANCES: dict[str, Callable[[], None]] = {
     "forgetful": forgetful,
     "never-rescue": never_rescue,
     "no-fence": no_fence,
+    "stubborn": stubborn,
     "brittle": brittle,
     "hasty": hasty,
     "loyal": loyal,

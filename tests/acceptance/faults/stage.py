@@ -26,6 +26,7 @@ from tests.acceptance.faults.nodes import Node
 from tests.acceptance.faults.servers import Server
 from tests.acceptance.faults.tally import tally
 from tests.acceptance.faults.waiting import until
+from tests.acceptance.processes import Process
 from tests.databases import Vendor
 from tests.testapp import ledger
 
@@ -52,6 +53,7 @@ class Stage:
         self.book = Book(folder / "ledger")
         self.nodes: list[Node] = []
         self._folder = folder
+        self._commands: list[Process] = []
 
     def __enter__(self) -> Stage:
         return self
@@ -62,8 +64,8 @@ class Stage:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for node in self.nodes:
-            node.end()
+        for process in (*self.nodes, *self._commands):
+            process.end()
 
     def pick(self, *, quick: float, long: float) -> float:
         """Return the number for the form that is played."""
@@ -92,6 +94,18 @@ class Stage:
         )
         self.nodes.append(node)
         return node
+
+    def start_command(self, *command: str) -> Process:
+        """Start another command of the project."""
+        process = Process(
+            self._folder / f"command-{len(self._commands)}.out",
+            *command,
+            DJANGO_SETTINGS_MODULE="tests.acceptance.faults.settings",
+            TEST_LEDGER=str(self.book.path),
+            FAULTS_SETTINGS="{}",
+        )
+        self._commands.append(process)
+        return process
 
     def start_several(self, count: int, *options: str, **more: Any) -> list[Node]:
         """Start schedulers and wait until all of them work."""
