@@ -94,9 +94,6 @@ def is_alive(connection: BaseDatabaseWrapper) -> bool:
     return connection.connection is not None and connection.is_usable()
 
 
-SQLITE_TIMEOUT = 5.0
-"""Seconds that Python's driver waits for SQLite's write lock, unless it is told otherwise."""
-
 CONNECT_TIMEOUT = 10
 """Seconds that a database may take to accept a connection."""
 
@@ -131,13 +128,19 @@ _DEFAULT_OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
+SQLITE_TIMEOUT = 5.0
+"""Seconds that Python's driver waits for SQLite's write lock, unless it is told otherwise."""
+
+SQLITE_BUSY = 5
+"""SQLite's code for a lock that somebody else holds; what lies above the low byte is a detail."""
+
 SHORT_PATIENCE = 8
 """Milliseconds in which SQLite sleeps for 1, 2 and 5 of them, and no longer."""
 
 
 @contextmanager
 def eager_transaction(database: str) -> Iterator[None]:
-    """See transaction.atomic(); on SQLite it is not in vain that it waits for the write lock.
+    """See transaction.atomic(); on SQLite it gets its turn among others that write all the time.
 
     SQLite's own wait sleeps for up to a tenth of a second between two tries. While two others write
     by turns, with a few milliseconds between them, who waits like that never gets its turn.
@@ -160,13 +163,19 @@ def _begin_eagerly(connection: BaseDatabaseWrapper, stack: ExitStack) -> None:
         while True:
             try:
                 stack.enter_context(transaction.atomic(using=connection.alias))
-            except OperationalError:
-                if time.monotonic() >= deadline:
+            except OperationalError as error:
+                if not _is_locked_out(error) or time.monotonic() >= deadline:
                     raise
             else:
                 return
     finally:
         _set_patience(connection, round(1000 * patience))
+
+
+def _is_locked_out(error: OperationalError) -> bool:
+    """Return True if SQLite has waited for a lock; before any other error it does not wait."""
+    code: int = getattr(error.__cause__, "sqlite_errorcode", 0)
+    return code & 0xFF == SQLITE_BUSY
 
 
 def _set_patience(connection: BaseDatabaseWrapper, milliseconds: int) -> None:

@@ -19,7 +19,6 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Batch, Claimed
 from async_apscheduler.engine.decoded import DecodedJobs
 from async_apscheduler.engine.nodes import Node
-from async_apscheduler.engine.outlook import jobs_of_node
 from async_apscheduler.engine.plans import plan_fires
 from async_apscheduler.engine.runs import LoadedJob, Run
 from async_apscheduler.exceptions import UnreadableJobError
@@ -84,7 +83,8 @@ class Claims:
 
     def load_ahead(self, until: datetime, executors: Iterable[str]) -> bool:
         """Decode some of the jobs that are due by `until`; return True if there is more to do."""
-        return self._decoded.load_ahead(jobs_of_node(executors).due(until))
+        jobs = DjangoJob.objects.for_node(get_settings().environment, executors)
+        return self._decoded.load_ahead(jobs.due(until))
 
     def claim(
         self, now: datetime, executors: Iterable[str], *, room: int, active: int, pending: bool
@@ -225,7 +225,7 @@ class Claims:
         if not rows:
             return
         loaded = self._load({pk: version for pk, version, _ in rows}, batch)
-        active = DjangoJobExecution.objects.all().count_running(list(loaded))
+        active = DjangoJobExecution.objects.count_running(list(loaded))
         for run in batch.claimed.runs:  # taken a moment ago in this pass
             active[run.job.id] = active.get(run.job.id, 0) + 1
         for job_id, _, next_run_time in rows:

@@ -36,11 +36,6 @@ class Outlook:
     """True if somebody asked to cancel a run of this node."""
 
 
-def jobs_of_node(executors: Iterable[str]) -> Any:
-    """Return the jobs that a node with these executors may run."""
-    return DjangoJob.objects.for_node(get_settings().environment, executors)
-
-
 class Lookout:
     """Looks on behalf of one node."""
 

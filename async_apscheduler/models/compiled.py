@@ -13,10 +13,7 @@ from typing import Any
 from django.db import connections
 from django.db.models import QuerySet
 from django.db.models.expressions import Expression
-from django.db.models.sql import Query, UpdateQuery
-
-Shape = tuple[Hashable, ...]
-"""What the SQL of a statement depends on."""
+from django.db.models.sql import UpdateQuery
 
 MOST_VARIANTS = 64
 """Queries that one question keeps; beyond that it starts afresh."""
@@ -42,42 +39,50 @@ class Question:
     """A query with slots: `build` returns it, as a values_list(), for what shapes its SQL."""
 
     def __init__(self, build: Callable[..., QuerySet[Any]]) -> None:
-        self._build = build
-        self._variants: dict[Shape, _Statement] = {}
+        self._statements = _Statements(lambda *shape: (build(*shape), None))
 
     def ask(self, *shape: Hashable, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows; `shape` are the arguments of `build`, `values` what is in the slots."""
-        return _variant(self._variants, shape, self._compile).rows(values)
-
-    def _compile(self, *shape: Hashable) -> _Statement:
-        queryset = self._build(*shape)
-        return _Statement(queryset.db, queryset.query)
+        return self._statements.of(shape).rows(values)
 
 
 class Change:
     """An update with slots: `build` returns a QuerySet and the values that its rows get."""
 
     def __init__(self, build: Callable[..., tuple[QuerySet[Any], dict[str, Any]]]) -> None:
-        self._build = build
-        self._variants: dict[Shape, _Statement] = {}
+        self._statements = _Statements(build)
 
     def make(self, *shape: Hashable, **values: Any) -> int:
         """Make it, and return how many rows were found; see Question.ask()."""
-        return _variant(self._variants, shape, self._compile).count(values)
+        return self._statements.of(shape).count(values)
 
-    def _compile(self, *shape: Hashable) -> _Statement:
-        queryset, changes = self._build(*shape)
-        update: Any = queryset.query.chain(UpdateQuery)
-        update.add_update_values(changes)
-        return _Statement(queryset.db, update)
+
+class _Statements:
+    """One statement for each shape; `build` returns its QuerySet, and what it writes if it does."""
+
+    def __init__(self, build: Callable[..., tuple[QuerySet[Any], dict[str, Any] | None]]) -> None:
+        self._build = build
+        self._by_shape: dict[tuple[Hashable, ...], _Statement] = {}
+
+    def of(self, shape: tuple[Hashable, ...]) -> _Statement:
+        statement = self._by_shape.get(shape)
+        if statement is None:
+            if len(self._by_shape) >= MOST_VARIANTS:
+                self._by_shape.clear()
+            statement = self._by_shape[shape] = _Statement(*self._build(*shape))
+        return statement
 
 
 class _Statement:
     """What Django has compiled, to be executed in any thread."""
 
-    def __init__(self, database: str, query: Query) -> None:
-        self._database = database
-        self._compiler = query.get_compiler(using=database)
+    def __init__(self, queryset: QuerySet[Any], changes: dict[str, Any] | None) -> None:
+        query: Any = queryset.query
+        if changes is not None:
+            query = query.chain(UpdateQuery)
+            query.add_update_values(changes)
+        self._database = queryset.db
+        self._compiler = query.get_compiler(using=queryset.db)
         self._sql, self._parameters = self._compiler.as_sql()
 
     def rows(self, values: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -97,14 +102,3 @@ class _Statement:
             for each in self._parameters
         ]
         cursor.execute(self._sql, parameters)
-
-
-def _variant(
-    variants: dict[Shape, _Statement], shape: Shape, compile_it: Callable[..., _Statement]
-) -> _Statement:
-    statement = variants.get(shape)
-    if statement is None:
-        if len(variants) >= MOST_VARIANTS:
-            variants.clear()
-        statement = variants[shape] = compile_it(*shape)
-    return statement

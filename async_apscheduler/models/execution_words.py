@@ -8,7 +8,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from async_apscheduler.models.bulk import ANYTHING, count_each, insert_each, update_each
+from async_apscheduler.models.bulk import insert_each, update_each
 from async_apscheduler.models.managers import ConfiguredQuerySet
 from async_apscheduler.models.statuses import FINAL, Status
 
@@ -47,14 +47,6 @@ class ExecutionQuerySet(ConfiguredQuerySet):
     def on_node(self, node: Any) -> ExecutionQuerySet:
         """Runs that the node has claimed."""
         return self.filter(node_id=getattr(node, "pk", node))
-
-    def count_running(self, job_ids: list[str]) -> dict[str, int]:
-        """Return how many runs each job has going on, on any node; jobs without one are left out.
-
-        Not of these runs only: of all.
-        """
-        where = {"status": Status.RUNNING, "node_id": ANYTHING}
-        return count_each(self.model, self.db, "job_id", job_ids, where=where) if job_ids else {}
 
     def add_claimed(self, node_id: int, rows: list[dict[str, Any]]) -> dict[Fire, int]:
         """Insert what a node has claimed or skipped; return the keys of its running runs.

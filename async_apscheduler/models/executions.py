@@ -13,6 +13,7 @@ from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
 from async_apscheduler.exceptions import RunNotFinishedError
+from async_apscheduler.models.bulk import ANYTHING, count_each
 from async_apscheduler.models.execution_words import ExecutionQuerySet
 from async_apscheduler.models.fields import MomentField
 from async_apscheduler.models.managers import ConfiguredManager, ConfiguredModel
@@ -21,7 +22,12 @@ from async_apscheduler.models.statuses import FINAL, Reason, Status
 
 
 class ExecutionManager(ConfiguredManager.from_queryset(ExecutionQuerySet)):  # type: ignore[misc]  # made by a function
-    """Adds the predecessor's way to prune the history."""
+    """Adds what is asked of all runs, and the predecessor's way to prune the history."""
+
+    def count_running(self, job_ids: list[str]) -> dict[str, int]:
+        """Return how many runs a job has going on, on any node; jobs without one are left out."""
+        where = {"status": Status.RUNNING, "node_id": ANYTHING}
+        return count_each(self.model, self.db, "job_id", job_ids, where=where) if job_ids else {}
 
     def delete_old_job_executions(self, max_age: float | timedelta = 604_800) -> int:
         """Delete finished runs that were scheduled more than `max_age` seconds ago.

@@ -186,7 +186,7 @@ def test_runs_are_counted_by_job() -> None:
     insert(rows)
     insert([{**row, "run_time": NOON - timedelta(days=1)} for row in rows[2:4]])
 
-    counted = DjangoJobExecution.objects.all().count_running(TWINS[:6])
+    counted = DjangoJobExecution.objects.count_running(TWINS[:6])
 
     assert counted == {TWINS[2]: 2, TWINS[3]: 2, TWINS[4]: 1, TWINS[5]: 1}
-    assert DjangoJobExecution.objects.all().count_running([]) == {}
+    assert DjangoJobExecution.objects.count_running([]) == {}

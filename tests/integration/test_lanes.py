@@ -484,6 +484,25 @@ def test_an_eager_transaction_asks_again_until_the_lock_is_free(
     lane.close()
 
 
+def test_an_eager_transaction_asks_again_for_nothing_but_a_lock(
+    database: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has not waited before another error: to try again at once would burn a processor."""
+    if database != "sqlite":
+        pytest.skip(ONLY_SQLITE)
+    tries = []
+
+    def fail(**options: Any) -> Any:
+        tries.append(options)
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(transaction, "atomic", fail)
+    with pytest.raises(OperationalError, match="disk"), eager_transaction("default"):
+        raise AssertionError("It has begun, although the disk is broken.")
+
+    assert len(tries) == 1
+
+
 def test_an_eager_transaction_does_not_wait_for_ever(
     locked_file: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,9 +87,7 @@ class Stage:
             self._folder / f"{name}-{len(self.nodes)}.out",
             *(command if names else ["runasyncscheduler"]),
             *options,
-            DJANGO_SETTINGS_MODULE="tests.acceptance.faults.settings",
-            TEST_LEDGER=str(self.book.path),
-            FAULTS_SETTINGS=json.dumps(settings or {}),
+            **self._environment(settings),
             **(environment or {}),
         )
         self.nodes.append(node)
@@ -100,9 +98,7 @@ class Stage:
         process = Process(
             self._folder / f"command-{len(self._commands)}.out",
             *command,
-            DJANGO_SETTINGS_MODULE="tests.acceptance.faults.settings",
-            TEST_LEDGER=str(self.book.path),
-            FAULTS_SETTINGS="{}",
+            **self._environment(),
         )
         self._commands.append(process)
         return process
@@ -177,6 +173,13 @@ class Stage:
         """Send SIGTERM and return the exit code, or None if it does not end in time."""
         node.send(signal.SIGTERM)
         return node.wait() if node.wait_for_end(limit) else None
+
+    def _environment(self, settings: dict[str, Any] | None = None) -> dict[str, str]:
+        return {
+            "DJANGO_SETTINGS_MODULE": "tests.acceptance.faults.settings",
+            "TEST_LEDGER": str(self.book.path),
+            "FAULTS_SETTINGS": json.dumps(settings or {}),
+        }
 
     @staticmethod
     def _finished() -> set[str]:
