@@ -2,7 +2,8 @@
 
 Each is a process of its own, up and idle before the instant. The jobs sign a file that is the same
 for all, so who ran what, and what ran twice, does not rest on the database. The clock runs until
-the last job has begun.
+the last job has begun. The server's processor time is that of all its processes, if it is a Linux
+process on this machine.
 """
 
 from tests.benchmarks.sides import (
@@ -40,6 +41,7 @@ WORKLOAD = Workload(
         Column("smallest", "smallest share, %", digits=1),
         Column("largest", "largest share, %", digits=1),
         Column("cpu_seconds", "CPU of all nodes, s", digits=2),
+        Column("server_cpu", "CPU of the server, µs a run"),
     ),
     vendors=("postgresql",),
     skipped_when_quick=("8 nodes",),
