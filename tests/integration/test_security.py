@@ -242,6 +242,9 @@ async def test_secrets_of_a_run_under_another_scheduler_are_not_kept() -> None:
     """APScheduler's own schedulers tell of failures through events."""
     from apscheduler.schedulers.background import BackgroundScheduler
 
+    async def is_gone() -> bool:
+        return not await DjangoJob.objects.aexists()
+
     scheduler = BackgroundScheduler(timezone=UTC)
     scheduler.add_jobstore(DjangoJobStore())
     await sync_to_async(scheduler.start)()
@@ -249,6 +252,7 @@ async def test_secrets_of_a_run_under_another_scheduler_are_not_kept() -> None:
         add = sync_to_async(scheduler.add_job)
         await add(leaks.blurt_out_in_thread, id="job", args=["hunter2"])
         run = await finished_run("job")
+        await await_until(is_gone)  # stopped before, its thread would not find what it removes
     finally:
         await sync_to_async(scheduler.shutdown)()
 
