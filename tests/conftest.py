@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import connections
 
 from async_apscheduler.registry import Registry, registry
-from tests.blocking import watched_loops
+from tests.blocking import UNSEEN, watched_loops
 from tests.databases import Vendor
 
 UNIT_TESTS = Path(__file__).parent / "unit"
@@ -70,6 +70,11 @@ def pytest_runtest_makereport(
     if report.failed:
         item.stash[HAS_FAILED] = True
     return report
+
+
+def pytest_report_header() -> str:
+    """Say it when a whole kind of defect cannot be seen."""
+    return f"Blocked event loops go unseen: {UNSEEN}" if UNSEEN else ""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
