@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.nodes import Node
@@ -42,7 +43,8 @@ class Housekeeping:
     def keep(self) -> None:
         """Do it. Raises whatever the database raises."""
         now = time.monotonic()
-        nodes_are_silent, runs_lack_jobs, jobs_are_over = self._look()
+        nodes_are_silent, runs_lack_jobs, jobs_are_over, others = self._look()
+        self._node.peers = others + 1
         if nodes_are_silent:
             self._rescue()
         if runs_lack_jobs:
@@ -60,7 +62,7 @@ class Housekeeping:
         """Return what there is to do, by one query: to write may lock for nothing."""
         node, limit = self._node.id, self._node.silence_limit()
         found = self._chores.ask(get_settings().environment, node=node, limit=limit)
-        return found[0] if found else (True, True, True)
+        return found[0] if found else (True, True, True, 0)
 
     def _rescue(self) -> None:
         rescue = self._node.rescue()
@@ -71,17 +73,25 @@ class Housekeeping:
 
 
 def _chores_of(environment: str) -> Any:
-    """Return a query for whether there are nodes, runs and jobs to be dealt with.
+    """Return a query for whether there are nodes, runs and jobs to be dealt with, and for how many
+    others share the work.
 
     Its slots are `node` and `limit`, see Node.silence_limit().
     """
     node = Slot("node", SchedulerNode._meta.pk)
     silent = SchedulerNode.objects.silent_since(Slot("limit", MomentField()))
+    sharers = SchedulerNode.objects.running().others(environment, node)
     return SchedulerNode.objects.filter(pk=node).values_list(
         Exists(silent.others(environment, node)),
         Exists(_runs_without_job()),
         Exists(_jobs_that_are_over(environment)),
+        Coalesce(Subquery(_number_of(sharers)), 0),
     )
+
+
+def _number_of(nodes: Any) -> Any:
+    """Return a query for how many nodes there are; it has no row if there are none."""
+    return nodes.order_by().values("environment").annotate(nodes=Count("pk")).values("nodes")
 
 
 def _runs_without_job() -> Any:

@@ -22,7 +22,7 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.clock import NOTABLE, SharedClock
 from async_apscheduler.exceptions import NodeEvictedError
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
-from async_apscheduler.models.compiled import Change, Question, Slot
+from async_apscheduler.models.compiled import Change, Slot
 from async_apscheduler.signals import clock_jumped, clocks_differ
 
 GRACE_BEATS = 2
@@ -50,10 +50,9 @@ class Node:
         self.is_evicted = False
         """True once this node has found out that it was declared lost, until it joins again."""
         self.peers = 1
-        """How many nodes there are, this one among them, as of the last heartbeat."""
+        """How many nodes share the work, this one among them, as of the last housekeeping."""
         self._clock = SharedClock()
         self._sign_of_life = Change(_sign_of_life)
-        self._others = Question(_others_of)
         self._renewed_at = -math.inf
         self._steady_since = math.inf
 
@@ -98,7 +97,6 @@ class Node:
         )
         self.is_evicted = False
         self._note_renewal(began)
-        self._count_peers()
         return self.row
 
     def fence(self, running: int, **news: Any) -> None:
@@ -131,7 +129,6 @@ class Node:
         """
         self._set_clock()
         self.fence(running, loop_lag=round(lag, 6))
-        self._count_peers()
 
     def drain(self) -> None:
         """Say that this node takes no more runs."""
@@ -192,9 +189,6 @@ class Node:
         )
         runs.update(status=Status.LOST, reason=Reason.NODE_LOST, finished_at=self.now())
 
-    def _count_peers(self) -> None:
-        self.peers = len(self._others.ask(get_settings().environment, node=self.id)) + 1
-
     def _set_state(self, state: SchedulerNode.State) -> None:
         SchedulerNode.objects.alive().filter(pk=self.id).update(
             state=state, heartbeat_at=self.now(), running=0
@@ -220,9 +214,3 @@ def _sign_of_life(*news: str) -> tuple[Any, dict[str, Any]]:
     columns = ("heartbeat_at", "running", *news)
     alive = SchedulerNode.objects.alive().filter(pk=Slot("node", SchedulerNode._meta.pk))
     return alive, {name: Slot(name, SchedulerNode._meta.get_field(name)) for name in columns}
-
-
-def _others_of(environment: str) -> Any:
-    """Return a query for the keys of the nodes that work beside the one in the slot `node`."""
-    node = Slot("node", SchedulerNode._meta.pk)
-    return SchedulerNode.objects.running().others(environment, node).values_list("pk")

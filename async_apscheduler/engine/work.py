@@ -20,7 +20,7 @@ from async_apscheduler.engine.foreign import ForeignStores
 from async_apscheduler.engine.held import HeldRuns
 from async_apscheduler.engine.keeping import Housekeeping
 from async_apscheduler.engine.nodes import Node
-from async_apscheduler.engine.passes import Pass
+from async_apscheduler.engine.passes import Pass, PassResult
 from async_apscheduler.engine.runs import Run, Skipped
 from async_apscheduler.engine.wakeup import Wakeup
 from async_apscheduler.exceptions import NodeEvictedError
@@ -107,21 +107,22 @@ class Work:
         next_at = NEVER
         if self._foreign.exist and self._may_claim():  # first: they do not need the database
             next_at = await self._pass_of_foreign_stores(now)
-        await self._keep_node()
-        next_at = min(next_at, now + timedelta(seconds=self._housekeeping.seconds_to_next()))
+        if self._node.is_evicted:
+            raise self._node.evicted()
         if self._django is not None:  # also while it claims nothing: runs may be cancelled
             next_at = min(next_at, await self._pass_of_django_store(now, self._django))
+        else:
+            await self._lane.ask(self._keep_node)
+        next_at = min(next_at, now + timedelta(seconds=self._housekeeping.seconds_to_next()))
         # Not by asking for the time again: it may have jumped back by an hour meanwhile.
         return max(0.0, (next_at - now).total_seconds() - (time.monotonic() - began))
 
-    async def _keep_node(self) -> None:
-        """See that this node may go on, and do what all nodes do for the others."""
-        if self._node.is_evicted:
-            raise self._node.evicted()
+    def _keep_node(self) -> None:
+        """See that this node may go on, and do what all nodes do for the others; in the lane."""
         if not self._node.has_lease:  # others may have taken over: nothing is claimed before this
-            await self._lane.ask(self._node.fence, len(self._runs))
+            self._node.fence(len(self._runs))
         if self._housekeeping.seconds_to_next() == 0:
-            await self._lane.ask(self._housekeeping.keep)
+            self._housekeeping.keep()
             self._expect_news()  # runs of others may wait, jobs may be released
 
     def _may_claim(self) -> bool:
@@ -131,7 +132,7 @@ class Work:
         active = len(self._runs)
         room = self._node.capacity - active if self._may_claim() else 0
         executors = list(self._scheduler._executors)
-        result = await self._lane.ask(work.work, now, executors, active=active, room=room)
+        result = await self._lane.ask(self._keep_and_work, work, now, executors, active, room)
         self._begin(result.claimed.runs)
         self._report_skipped(result.claimed.skipped)
         for job_id in result.claimed.removed:
@@ -149,6 +150,13 @@ class Work:
         if self._wakeup.is_listening and not work.runs_wait:
             return result.next_at or NEVER
         return min(result.next_at or poll, poll)
+
+    def _keep_and_work(
+        self, work: Pass, now: datetime, executors: list[str], active: int, room: int
+    ) -> PassResult:
+        """Do both in one visit to the lane: the way there costs as much as a query."""
+        self._keep_node()
+        return work.work(now, executors, active=active, room=room)
 
     def _begin(self, runs: list[Run]) -> None:
         now = self._node.now()

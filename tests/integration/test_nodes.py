@@ -15,6 +15,7 @@ from django.db import connections
 
 from async_apscheduler.engine import nodes
 from async_apscheduler.engine.foreign import unclaimed_run
+from async_apscheduler.engine.keeping import Housekeeping
 from async_apscheduler.engine.nodes import GRACE_BEATS, Node
 from async_apscheduler.engine.runs import Run
 from async_apscheduler.exceptions import NodeEvictedError
@@ -273,7 +274,7 @@ def test_a_node_knows_how_many_share_the_work(node: Node) -> None:
             name=name, started_at=now, heartbeat_at=now, capacity=1, **fields
         )
 
-    node.beat(0, 0.0)
+    Housekeeping(node, None).keep()
 
     assert node.peers == 2
 
