@@ -2,8 +2,8 @@
 
 `tests/run` calls this in the environment that it prepares; in an environment of your own, call
 `python -m tests.rounds` with the same arguments. The first round runs everything; the later ones
-leave out what does not depend on the database (`tests/unit`, and tests marked `once`). Two rounds
-run at the same time where there are two processors.
+leave out what does not depend on the database (`tests/unit`, and tests marked `once`). All rounds
+run at the same time where there are two processors: most tests wait for something.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _arguments() -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--at-once",
         type=positive,
-        default=min(2, os.cpu_count() or 1),
+        default=len(VENDORS) if (os.cpu_count() or 1) > 1 else 1,
         metavar="N",
         help="databases to test at the same time (default: %(default)s)",
     )
