@@ -20,6 +20,8 @@ pytestmark = pytest.mark.django_db
 NOON = datetime(2030, 5, 1, 12, tzinfo=UTC)
 TWINS = ["Job", "job", "é", "e", "a", "a ", "😀", "line\nbreak", "quo'te\"s\\", "%s", "0"]
 """Ids that some collation or some quoting takes for one another."""
+AWKWARD = ["NULL", "null", "", "{}", "{a,b}", "a,b", '"', '""', "\\", "\\\\", '\\"', "\t", "$1"]
+"""Ids that would end or change the literal that they stand in, if it did not quote them."""
 
 
 def rows_of(job_ids: list[str], **columns: Any) -> list[dict[str, Any]]:
@@ -52,7 +54,9 @@ def add_jobs(job_ids: list[str]) -> None:
         DjangoJob.objects.create(**values)
 
 
-@pytest.mark.parametrize("job_ids", [["only"], TWINS], ids=["one row", "many"])
+@pytest.mark.parametrize(
+    "job_ids", [["only"], TWINS, AWKWARD], ids=["one row", "many", "what a literal must quote"]
+)
 def test_inserted_rows_are_there_as_they_were_given(job_ids: list[str]) -> None:
     """Ids, times and defaults arrive exactly, and each key belongs to its row."""
     keys = insert(rows_of(job_ids, started_at=NOON))
