@@ -10,7 +10,6 @@ from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.calendarinterval import CalendarIntervalTrigger
 from apscheduler.triggers.combining import AndTrigger, OrTrigger
 from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.cron.expressions import AllExpression, RangeExpression
 from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 from django.utils.translation import gettext as _
@@ -19,8 +18,9 @@ from django.utils.translation import gettext_lazy, ngettext_lazy
 from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import InvalidTriggerError
 from async_apscheduler.triggers._combining import BoundedAndTrigger
+from async_apscheduler.triggers._cron_words import cron_in_words
 from async_apscheduler.triggers._moments import zone_name
-from async_apscheduler.triggers.crontab import CrontabTrigger, explain
+from async_apscheduler.triggers.crontab import CrontabTrigger
 
 
 def describe_trigger(trigger: BaseTrigger) -> str:
@@ -61,13 +61,7 @@ def _crontab(trigger: Any) -> str:
 
 
 def _cron(trigger: Any) -> str:
-    fields = _as_crontab(trigger)
-    if fields is not None:
-        text = explain(fields)
-    else:
-        options = ", ".join(f"{f.name}={f}" for f in trigger.fields if not f.is_default)
-        text = f"cron: {options}"
-    return _joined(text, *_zone(trigger.timezone), *_bounds(trigger))
+    return _joined(cron_in_words(trigger), *_zone(trigger.timezone), *_bounds(trigger))
 
 
 def _calendarinterval(trigger: Any) -> str:
@@ -113,37 +107,6 @@ def _custom(trigger: BaseTrigger) -> str:
         except Exception:  # the user's code; a list of jobs must not fail for it
             pass  # its name is told instead
     return str(kind.__name__)
-
-
-def _as_crontab(trigger: Any) -> str | None:
-    """Return a cron trigger as a crontab line of the same meaning; None if there is none."""
-    fields = {field.name: field for field in trigger.fields}
-    if str(fields["year"]) != "*" or str(fields["week"]) != "*" or str(fields["second"]) != "0":
-        return None
-    texts = [_plain(fields[name]) for name in ("minute", "hour", "day", "month", "day_of_week")]
-    if None in texts:
-        return None
-    if texts[2] != "*" and texts[4] != "*":
-        return None  # both must fit here, either one in a crontab
-    return " ".join(text for text in texts if text is not None)
-
-
-def _plain(field: Any) -> str | None:
-    """Return the expressions of a field as crontab writes them; None if it cannot."""
-    shift = 1 if field.name == "day_of_week" else 0  # APScheduler counts from Monday as 0
-    parts = []
-    for expression in field.expressions:
-        if type(expression) is AllExpression and not (shift and expression.step):
-            parts.append(str(expression))
-        elif isinstance(expression, RangeExpression):
-            last = field.get_max(_LONG_MONTH) if expression.last is None else expression.last
-            text = str(expression.first + shift)
-            if last != expression.first:
-                text += f"-{last + shift}"
-            parts.append(text + (f"/{expression.step}" if expression.step else ""))
-        else:
-            return None
-    return ",".join(parts)
 
 
 def _joined(*parts: str) -> str:
@@ -207,7 +170,6 @@ _UNITS = {
     timedelta(minutes=1): (gettext_lazy("every minute"), _MINUTES),
     _SECOND: (gettext_lazy("every second"), _SECONDS),
 }
-_LONG_MONTH = datetime(2000, 1, 31)
 _DESCRIPTIONS: dict[type, Callable[[Any], str]] = {
     DateTrigger: _date,
     IntervalTrigger: _interval,

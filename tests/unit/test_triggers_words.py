@@ -102,15 +102,25 @@ def calendar(**options: Any) -> CalendarIntervalTrigger:
         ),
         (cron(minute="5/20"), "every 20th minute from 5 through 59 of every hour"),
         # What five fields cannot say.
-        (cron(second="*/10"), "cron: second=*/10"),
-        (cron(hour=3, second=5), "cron: hour=3, second=5"),
-        (cron(day=1, day_of_week="mon", hour=3), "cron: day=1, day_of_week=mon, hour=3"),
-        (cron(day="last", hour=3), "cron: day=last, hour=3"),
-        (cron(day="2nd fri"), "cron: day=2nd fri"),
+        (cron(second="*"), "every second"),
+        (cron(second="*/10"), "every 10 seconds"),
+        (cron(second="*/7"), "every minute, every 7 seconds"),
+        (cron(hour=3, minute=0, second="5,10"), "at 03:00 every day, at second 5, 10"),
+        (cron(day="last", hour=3), "at 03:00 on the last day of every month"),
+        (cron(day="2nd fri"), "at 00:00 on the second Friday of the month"),
+        (cron(day="last sun", hour=2), "at 02:00 on the last Sunday of the month"),
+        (
+            cron(day="1-7", day_of_week="mon", hour=3),
+            "at 03:00 on Monday, if that is day 1-7 of the month",
+        ),
+        (cron(week="10,12", day_of_week=0), "at 00:00 on Monday, in week 10, 12 of the year"),
+        (cron(year=2030, month=2, day=28), "at 00:00 on February 28, in 2030"),
+        (cron(second=5, end_date=END), "every minute, at second 5, until 2026-12-31 18:00"),
+        (cron(day="1,last", hour=3), "cron: day=1,last, hour=3"),
+        (cron(day="last", day_of_week="mon"), "cron: day=last, day_of_week=mon"),
         (cron(day_of_week="*/2"), "cron: day_of_week=*/2"),
         (cron(week="*/2", hour=3), "cron: week=*/2, hour=3"),
-        (cron(year=2026), "cron: year=2026"),
-        (cron(second=5, end_date=END), "cron: second=5, until 2026-12-31 18:00"),
+        (cron(year="*/2"), "cron: year=*/2"),
         (calendar(days=1, hour=3), "every day at 03:00, from 2026-01-01 on"),
         (calendar(months=1), "every month at 00:00, from 2026-01-01 on"),
         (
@@ -134,16 +144,19 @@ def test_a_trigger_is_told_in_words(trigger: BaseTrigger, words: str) -> None:
 
 def test_a_cron_trigger_and_its_words_mean_the_same_days() -> None:
     """The weekdays of APScheduler count from Monday, those of the words from Sunday."""
-    from async_apscheduler.triggers._words import _as_crontab
+    from async_apscheduler.triggers._cron_words import as_crontab
 
     for fields in (
         {"day_of_week": "0,2-4", "hour": 5},
         {"day_of_week": "sun", "hour": 5},
         {"day_of_week": "4-6/2", "hour": 5},
         {"month": "*/5", "day": "10-20/3", "hour": "1/7", "minute": "7,*/25"},
+        {"day": "last", "hour": 5},
+        {"day": "3rd sun", "hour": 5},
+        {"day": "last sat", "hour": 5},
     ):
         theirs = CronTrigger(**fields, timezone="UTC")
-        line = _as_crontab(theirs)
+        line = as_crontab({field.name: field for field in theirs.fields})
         assert line is not None
         ours = CrontabTrigger(line, timezone="UTC")
 
