@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +19,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from django.utils.timesince import timeuntil
 
-from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
+from async_apscheduler._database import (
+    CONNECTION_ERRORS,
+    Lane,
+    closed_lanes_have_ended,
+    discard_connection,
+)
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.backoff import Backoff
 from async_apscheduler.engine.scheduler import DjangoScheduler
@@ -28,6 +35,9 @@ from async_apscheduler.models.declarations import Synchronised, synchronise
 from async_apscheduler.registry import registry
 
 APP_LABEL = "async_apscheduler"
+
+LANE_PATIENCE = 0.5
+"""Seconds that database connections may take to be closed at the end."""
 
 STOP_GRACE = 0.5
 """Seconds that a step of the start may still take when it is to stop."""
@@ -167,11 +177,24 @@ class Runner:
         active = self.scheduler.active_runs
         if not active:
             return "Stopping."
+        if self._stops > 1:
+            return f"Stopping: {active} run{'s are' if active != 1 else ' is'} cancelled."
         limit = get_settings().shutdown_timeout
         return (
             f"Stopping: {active} run{'s' if active != 1 else ''} may go on for {limit:g} seconds; "
             f"{self._hint}."
         )
+
+
+def exit_despite_threads(runner: Runner) -> None:
+    """End the process even if a thread would keep it alive that nothing can stop.
+
+    It is a job's, or it waits for a database that hangs.
+    """
+    if runner.scheduler.has_stuck_threads or not closed_lanes_have_ended(LANE_PATIENCE):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 class _Stopped:
@@ -242,6 +265,9 @@ def _describe_next(job: DjangoJob | None) -> str:
     moment = f"{local:%Y-%m-%d %H:%M:%S %Z}"
     if job.next_run_time <= now:
         return f"next run: {job.pk}, due since {moment}"
-    seconds = (job.next_run_time - now).total_seconds()
-    away = f"{seconds:.0f} seconds" if seconds < 60 else timeuntil(job.next_run_time, now)
+    seconds = round((job.next_run_time - now).total_seconds())
+    if seconds < 60:
+        away = f"{seconds} second{'s' if seconds != 1 else ''}"
+    else:
+        away = timeuntil(job.next_run_time, now).replace("\xa0", " ")
     return f"next run: {job.pk} at {moment}, in {away}"

@@ -62,3 +62,41 @@ def test_a_change_in_the_code_is_taken_over(project: Path) -> None:
         scheduler.send_to_group(signal.SIGINT)
 
         assert scheduler.wait() == 0
+
+
+SLOW_JOB = """
+import asyncio
+from async_apscheduler import scheduled_job
+
+@scheduled_job("date", id="slow")
+async def job():
+    print("slow job began", flush=True)
+    await asyncio.sleep(SECONDS)
+"""
+
+
+def test_a_stop_request_lets_runs_end(project: Path) -> None:
+    """The parent passes SIGTERM on, and waits for its child."""
+    (project / "shop" / "jobs.py").write_text(SLOW_JOB.replace("SECONDS", "1"))
+    with running_in(project, "runasyncscheduler", "--reload") as scheduler:
+        scheduler.wait_for_output("slow job began")
+
+        scheduler.send(signal.SIGTERM)
+
+        assert scheduler.wait() == 0
+        assert "1 run may go on for 30 seconds" in scheduler.output
+        assert "succeeded" in scheduler.output
+
+
+def test_a_second_ctrl_c_cancels_what_runs(project: Path) -> None:
+    """The terminal sends Ctrl-C to parent and child, which counts once; another one cancels."""
+    (project / "shop" / "jobs.py").write_text(SLOW_JOB.replace("SECONDS", "600"))
+    with running_in(project, "runasyncscheduler", "--reload") as scheduler:
+        scheduler.wait_for_output("slow job began")
+
+        scheduler.send_to_group(signal.SIGINT)
+        scheduler.wait_for_output("1 run may go on for 30 seconds")
+        cancelled = "slow cancelled"
+        wait_until(lambda: cancelled in scheduler.output or scheduler.send_to_group(signal.SIGINT))
+
+        assert scheduler.wait() == 0

@@ -7,22 +7,15 @@ import logging
 import os
 import signal
 import sys
-import threading
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
 
-from async_apscheduler._database import closed_lanes_have_ended
-from async_apscheduler.engine.runner import Runner
+from async_apscheduler.engine.runner import Runner, exit_despite_threads
 from async_apscheduler.exceptions import AsyncAPSchedulerError
-
-LANE_PATIENCE = 0.5
-"""Seconds that database connections may take to be closed at the end."""
-
-RELOAD_PATIENCE = 5.0
-"""Seconds that a scheduler may take to stop before its code is loaded again."""
+from async_apscheduler.management import reloading
 
 
 class Command(BaseCommand):
@@ -61,7 +54,7 @@ class Command(BaseCommand):
         else:
             runner = self._runner(options)
             self._run(runner, _run_with_signals(runner))
-            _exit_despite_threads(runner)
+            exit_despite_threads(runner)
 
     def _runner(self, options: dict[str, Any]) -> Runner:
         return Runner(
@@ -78,34 +71,23 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _run_with_reload(self, options: dict[str, Any]) -> None:
-        """Run under Django's reloader, which keeps the main thread to itself."""
-        runners: list[Runner] = []
-        ended = threading.Event()
+        if os.environ.get(autoreload.DJANGO_AUTORELOAD_ENV) == "true":
+            reloading.work(lambda: self._runner(options), self._run_reported)
+        else:
+            reloading.supervise()
 
-        def work() -> None:
-            runner = self._runner(options)
-            runners.append(runner)
-            try:
-                self._run(runner, runner.run())
-            except CommandError as error:
-                self.stderr.write(str(error))
-            finally:
-                ended.set()
-
-        def stop(**_: Any) -> None:
-            for runner in runners:
-                runner.stop_from_thread(hurry=True)
-                ended.wait(RELOAD_PATIENCE)
-
-        autoreload.file_changed.connect(stop)
+    def _run_reported(self, runner: Runner) -> None:
+        """Run, and leave the message of an error for the next change of the code to mend."""
         try:
-            autoreload.run_with_reloader(work)
-        finally:
-            stop()
+            self._run(runner, runner.run())
+        except CommandError as error:
+            self.stderr.write(str(error))
 
     def _announce(self, line: str) -> None:
+        # A terminal may know fewer characters than an id or a moment has.
+        encoding = getattr(self.stdout, "encoding", None) or "utf-8"
         try:
-            self.stdout.write(line)
+            self.stdout.write(line.encode(encoding, "backslashreplace").decode(encoding))
             self.stdout.flush()
         except OSError:
             pass  # whoever read it is gone, for example a closed terminal; the runs still count
@@ -131,19 +113,8 @@ async def _run_with_signals(runner: Runner) -> None:
     await runner.run()
 
 
-def _exit_despite_threads(runner: Runner) -> None:
-    """End the process even if a thread would keep it alive that nothing can stop.
-
-    It is a job's, or it waits for a database that hangs.
-    """
-    if runner.scheduler.has_stuck_threads or not closed_lanes_have_ended(LANE_PATIENCE):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-
-
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise ValueError
+        raise ArgumentTypeError(f"{text!r} is not a number from 1 on")
     return number
