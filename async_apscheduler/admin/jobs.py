@@ -12,6 +12,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Avg, F, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import path
 from django.utils.html import format_html, format_html_join
@@ -93,16 +94,18 @@ class DjangoJobAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Return the jobs with `last_status` and `mean_seconds`."""
-        runs = DjangoJobExecution.objects.filter(job_id=OuterRef("pk"))
-        recent = runs.filter(
-            status=Status.SUCCEEDED, run_time__gte=datetime.now(UTC) - MEAN_OVER
-        ).order_by()
+        """Return the jobs with `last_status` and `mean_seconds`.
+
+        The mean is that of the successes in MEAN_OVER; if there were none, of the last one before.
+        """
+        runs = DjangoJobExecution.objects.filter(job_id=OuterRef("pk")).order_by("-run_time")
+        successes = runs.filter(status=Status.SUCCEEDED)
+        recent = successes.filter(run_time__gte=datetime.now(UTC) - MEAN_OVER).order_by()
         mean = recent.values("job_id").annotate(mean=Avg("duration")).values("mean")
         jobs = super().get_queryset(request)
         return jobs.annotate(
-            last_status=Subquery(runs.order_by("-run_time").values("status")[:1]),
-            mean_seconds=Subquery(mean),
+            last_status=Subquery(runs.values("status")[:1]),
+            mean_seconds=Coalesce(Subquery(mean), Subquery(successes.values("duration")[:1])),
         )
 
     def has_run_permission(self, request: HttpRequest, obj: Any = None) -> bool:

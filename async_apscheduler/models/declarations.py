@@ -21,7 +21,6 @@ from async_apscheduler.models.declared import DECLARED_FIELDS, DeclaredJob, decl
 from async_apscheduler.models.executions import DjangoJobExecution
 from async_apscheduler.models.jobs import EDITED_FIELDS, DjangoJob
 from async_apscheduler.models.notices import send_notice, work_for
-from async_apscheduler.models.statuses import Reason, Status
 from async_apscheduler.registry import Declaration
 
 CODE = "by the code"
@@ -158,14 +157,12 @@ class _Synchronisation:
         runs = DjangoJobExecution.objects.using(self._database)
         for some in _batches(ids):
             rows = self._rows.filter(pk__in=some)
+            removed = list(rows)
             self._trail += [
-                _change_of(row, JobChange.Action.REMOVED, before=_audited(row)) for row in rows
+                _change_of(row, JobChange.Action.REMOVED, before=_audited(row)) for row in removed
             ]
             rows.delete()
-            # A job that is added under the same id must not inherit them.
-            runs.pending().filter(job_id__in=some).update(
-                status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=datetime.now(UTC)
-            )
+            runs.cancel_removed(removed)
 
     def _change(self, ids: list[str]) -> tuple[list[str], list[str]]:
         """Apply the code; return the ids of changed jobs, and of those whose new trigger is over.
@@ -212,7 +209,8 @@ def _apply(row: DjangoJob, job: DeclaredJob) -> bool:
         row.status = DjangoJob.Status.PAUSED if paused else DjangoJob.Status.SCHEDULED
     if "trigger" not in changed or row.status == DjangoJob.Status.PAUSED:
         return True
-    row.next_run_time = job.first_run_time
+    if not row.is_due(datetime.now(UTC)):  # a fire that a deploy made late still becomes a run
+        row.next_run_time = job.first_run_time
     return row.next_run_time is not None
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import models
 
 from async_apscheduler.models.bulk import insert_each, update_each
 from async_apscheduler.models.managers import ConfiguredQuerySet
-from async_apscheduler.models.statuses import FINAL, Status
+from async_apscheduler.models.statuses import FINAL, Reason, Status
+
+if TYPE_CHECKING:
+    from async_apscheduler.models.jobs import DjangoJob
 
 Fire = tuple[str, datetime]
 """Job id and scheduled time, which are unique for a run."""
@@ -77,6 +81,29 @@ class ExecutionQuerySet(ConfiguredQuerySet):
     async def afinish(self, node_id: int, ends: list[dict[str, Any]]) -> int:
         """See finish()."""
         return await sync_to_async(self.finish)(node_id, ends)
+
+    def cancel_removed(self, jobs: Iterable[DjangoJob]) -> None:
+        """Cancel what would still have run of jobs that are being removed.
+
+        A job that is added under the same id must not inherit it.
+        """
+        jobs, now = list(jobs), datetime.now(UTC)
+        why = {"status": Status.CANCELLED, "reason": Reason.REMOVED}
+        pending = self.pending().filter(job_id__in=[job.pk for job in jobs])
+        pending.update(**why, finished_at=now)
+        self.note_dropped(jobs, now, **why)
+
+    def note_dropped(self, jobs: Iterable[DjangoJob], now: datetime, **why: Any) -> None:
+        """Leave a row for each fire of these jobs that was due by `now` and will not be a run.
+
+        `why` are its `status` and `reason`. To be called before the job's row is changed.
+        """
+        rows = [
+            self.model(job_id=job.pk, run_time=job.next_run_time, finished_at=now, **why)
+            for job in jobs
+            if job.is_due(now)
+        ]
+        self.bulk_create(rows, ignore_conflicts=True)
 
     def delete_in_batches(self) -> int:
         """Delete the rows, a batch for each transaction, and return their number."""

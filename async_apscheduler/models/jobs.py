@@ -109,6 +109,11 @@ class DjangoJob(ConfiguredModel):
         """True if the job is set aside because its runs were lost with their processes."""
         return self.status == self.Status.QUARANTINED and self.lost_runs >= MAX_LOST_RUNS
 
+    def is_due(self, now: datetime) -> bool:
+        """Return True if the job has a fire that no scheduler has claimed yet."""
+        due: datetime | None = self.next_run_time
+        return self.status == self.Status.SCHEDULED and due is not None and due <= now
+
     def describe_trigger(self) -> str:
         """Return the trigger in words, or why it cannot be read."""
         try:
@@ -137,36 +142,54 @@ class DjangoJob(ConfiguredModel):
         """See resume()."""
         await sync_to_async(self.resume)(by=by)
 
-    def reschedule(self, trigger: Any = None, *, by: str = "", **trigger_args: Any) -> None:
+    def reschedule(
+        self,
+        trigger: Any = None,
+        expression: str | None = None,
+        *,
+        by: str = "",
+        **trigger_args: Any,
+    ) -> None:
         """Give the job another trigger, in APScheduler's words, and resume it.
 
-        Raises InvalidTriggerError.
+        `expression` is the line of a crontab. A fire that is due and has not begun is dropped, and
+        recorded as missed. Raises InvalidTriggerError.
         """
+        if expression is not None:
+            trigger_args["expression"] = expression
         zone = get_settings().time_zone
         created = triggers.create_trigger(trigger, trigger_args, timezone=zone)
         with self._changing(JobChange.Action.CHANGED, by):
+            DjangoJobExecution.objects.using(self.database).note_dropped(
+                [self], datetime.now(UTC), status=Status.SKIPPED, reason=Reason.MISSED
+            )
             self.trigger = trigger_json(created)
             self._schedule_next()
 
-    async def areschedule(self, trigger: Any = None, *, by: str = "", **trigger_args: Any) -> None:
+    async def areschedule(
+        self,
+        trigger: Any = None,
+        expression: str | None = None,
+        *,
+        by: str = "",
+        **trigger_args: Any,
+    ) -> None:
         """See reschedule()."""
-        await sync_to_async(self.reschedule)(trigger, by=by, **trigger_args)
+        await sync_to_async(self.reschedule)(trigger, expression, by=by, **trigger_args)
 
     def remove(self, *, by: str = "") -> None:
-        """Delete the job; its history stays. Runs that have begun go on, pending ones do not.
+        """Delete the job; its history stays. Runs that have begun go on.
 
-        Raises JobLookupError if it is gone already.
+        Pending ones are cancelled, and so is a fire that is due. Raises JobLookupError if the job
+        is gone already.
         """
         database = self.database
-        runs = DjangoJobExecution.objects.using(database).filter(job_id=self.pk)
         with transaction.atomic(using=database):
-            before = self._locked_row()._audited()
+            row = self._locked_row()
             type(self).objects.using(database).filter(pk=self.pk).delete()
-            # A job that is added under the same id must not inherit them.
-            runs.pending().update(
-                status=Status.CANCELLED, reason=Reason.REMOVED, finished_at=datetime.now(UTC)
-            )
-            record_change(database, self.pk, JobChange.Action.REMOVED, by=by, before=before)
+            DjangoJobExecution.objects.using(database).cancel_removed([row])
+            removed = JobChange.Action.REMOVED
+            record_change(database, self.pk, removed, by=by, before=row._audited())
 
     async def aremove(self, *, by: str = "") -> None:
         """See remove()."""

@@ -21,6 +21,7 @@ from async_apscheduler.models.limits import check_job_id, check_numbers
 from async_apscheduler.models.loading import build_job, row_values
 from async_apscheduler.models.managers import ConfiguredManager
 from async_apscheduler.models.notices import send_notice, work_for
+from async_apscheduler.models.statuses import Reason, Status
 from async_apscheduler.registry import UNSET, given, registry
 
 if TYPE_CHECKING:
@@ -175,6 +176,9 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
         before = {"func": row.func, "trigger": row.trigger}
         if keep_time:
             keep_schedule(row, values, exact_start=exact_start)
+        if values["next_run_time"] != row.next_run_time:
+            runs: Any = row.executions.using(self.db)
+            runs.note_dropped([row], datetime.now(UTC), status=Status.SKIPPED, reason=Reason.MISSED)
         for field, value in values.items():
             setattr(row, field, value)
         row.version += 1

@@ -119,6 +119,26 @@ def test_it_waits_for_a_database_that_does_not_answer(tmp_path: Path) -> None:
         assert scheduler.wait() == 0
 
 
+def test_it_starts_where_the_terminal_knows_ascii_only(tmp_path: Path) -> None:
+    """What cannot be printed is spelled out; nothing that is only said stops a scheduler."""
+    DjangoJob.objects.schedule(ledger.enter, "interval", minutes=30, args=["key"], id="jöb 😀")
+
+    with running(tmp_path / "out", COMMAND, PYTHONIOENCODING="ascii") as scheduler:
+        scheduler.wait_for_output("next run: j\\xf6b \\U0001f600 at ")
+        scheduler.send(signal.SIGTERM)
+
+        assert scheduler.wait() == 0
+    assert "in 30 minutes" in scheduler.output or "in 29 minutes" in scheduler.output
+
+
+def test_a_concurrency_of_none_is_refused(tmp_path: Path) -> None:
+    """The message says what would be right."""
+    with running(tmp_path / "out", COMMAND, "--concurrency", "0") as scheduler:
+        assert scheduler.wait() == 2
+
+    assert "'0' is not a number from 1 on" in scheduler.output
+
+
 def test_kill_9_loses_nothing_due_and_repeats_nothing(tmp_path: Path) -> None:
     """After a kill in the middle of runs a new process does the rest; each key starts once."""
     book = tmp_path / "ledger"

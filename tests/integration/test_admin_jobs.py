@@ -56,6 +56,18 @@ def test_a_job_that_never_ran_has_empty_cells(admin_client: Client) -> None:
     assert column(page, "mean_duration") == ["-"]
 
 
+def test_a_job_that_runs_once_a_week_has_a_duration(admin_client: Client) -> None:
+    """Without a success in the last 24 hours that of the last one is shown."""
+    make_job("weekly")
+    make_run("weekly", run_time=ago(days=9), duration=700.0)
+    make_run("weekly", run_time=ago(days=2), duration=5.0)
+    make_run("weekly", Status.FAILED, run_time=ago(days=1, hours=1), duration=700.0)
+
+    page = admin_client.get(url("djangojob"))
+
+    assert column(page, "mean_duration") == ["5.0 s"]
+
+
 def test_the_number_of_queries_does_not_grow_with_the_jobs(admin_client: Client) -> None:
     """A hundred jobs with their runs cost as many queries as five."""
     counted = []

@@ -320,6 +320,18 @@ def test_a_new_trigger_gives_a_new_next_run_time() -> None:
     assert row("paused").trigger["type"] == "date"
 
 
+def test_a_run_that_was_due_is_still_due_under_a_new_trigger() -> None:
+    """What a deploy has made late is not forgotten because the deploy changes when it is next."""
+    due = datetime.now(UTC) - HOUR / 4
+    deploy(hourly())
+    DjangoJob.objects.update(next_run_time=due)
+
+    deploy(hourly(hours=2))
+
+    assert row().trigger["hours"] == 2
+    assert row().next_run_time == due
+
+
 def test_another_start_of_an_interval_is_a_change() -> None:
     """A start that is given counts, unlike one that is not."""
     deploy(hourly(start_date=NOON))
@@ -657,6 +669,20 @@ def test_a_run_that_waits_goes_with_its_job() -> None:
     deploy()
 
     run.refresh_from_db()
+    assert (run.status, run.reason) == (Status.CANCELLED, Reason.REMOVED)
+
+
+def test_a_run_that_was_due_leaves_a_row_when_its_job_leaves_the_code() -> None:
+    """The history says why it was none; a job that is paused or not yet due leaves nothing."""
+    due = datetime.now(UTC) - HOUR
+    deploy(hourly("due"), hourly("later"), hourly("paused"))
+    DjangoJob.objects.filter(pk="due").update(next_run_time=due)
+    row("paused").pause()
+
+    deploy()
+
+    run = DjangoJobExecution.objects.get()
+    assert (run.job_id, run.run_time) == ("due", due)
     assert (run.status, run.reason) == (Status.CANCELLED, Reason.REMOVED)
 
 

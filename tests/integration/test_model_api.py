@@ -495,6 +495,41 @@ def test_a_job_is_rescheduled(call: Call) -> None:
     assert row.describe_trigger() == stored.describe_trigger()
 
 
+def test_a_job_is_rescheduled_by_a_crontab_line(call: Call) -> None:
+    """In the words of schedule()."""
+    row = add()
+
+    call(row.reschedule, "crontab", "0 8 * * *")
+
+    assert row.describe_trigger() == "at 08:00 every day"
+
+
+def test_a_fire_that_is_dropped_leaves_a_row(call: Call) -> None:
+    """It was due, no scheduler had taken it yet, and now none will."""
+    due = datetime.now(UTC) - HOUR
+    rescheduled, replaced, removed = (
+        add(id, next_run_time=due) for id in ("rescheduled", "replaced", "removed")
+    )
+
+    call(rescheduled.reschedule, "interval", days=1)
+    call(
+        DjangoJob.objects.schedule,
+        functions.plain,
+        "interval",
+        days=1,
+        id=replaced.pk,
+        replace_existing=True,
+    )
+    call(removed.remove)
+
+    runs = DjangoJobExecution.objects.filter(run_time=due)
+    assert {run.job_id: (run.status, run.reason) for run in runs} == {
+        "rescheduled": (Status.SKIPPED, Reason.MISSED),
+        "replaced": (Status.SKIPPED, Reason.MISSED),
+        "removed": (Status.CANCELLED, Reason.REMOVED),
+    }
+
+
 def test_a_job_is_removed_and_its_history_stays(call: Call) -> None:
     """Runs that ended or go on stay as they are; one that waited is cancelled."""
     row = add()
