@@ -6,6 +6,7 @@ All data goes through format_html(), so an id like ``<img onerror=...>`` is text
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -14,8 +15,8 @@ from django.contrib.admin.utils import quote
 from django.db.models import Model
 from django.urls import reverse
 from django.utils import formats, timezone
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -67,6 +68,12 @@ def run_badge(status: str, *, title: object = "") -> SafeString:
 def words(text: object) -> SafeString:
     """Return a text that may break, but not after each word."""
     return format_html('<span class="apscheduler-words">{}</span>', text)
+
+
+def dotted(name: str) -> SafeString:
+    """Return a name from code, which may break after each of its dots and underscores."""
+    parts = re.split(r"(?<=[._])", name)
+    return format_html_join(mark_safe("<wbr>"), "{}", ((part,) for part in parts))
 
 
 def stacked(above: object, below: object) -> SafeString:

@@ -125,7 +125,8 @@ class DjangoJobAdmin(ReadOnlyAdmin):
     def function(self, job: DjangoJob) -> str:
         """Return the name of the function with its module below."""
         module, _colon, name = job.func.partition(":")
-        return columns.stacked(name or job.func, module)
+        name, module = columns.dotted(name or job.func), columns.dotted(module)
+        return columns.words(columns.stacked(name, module))
 
     @admin.display(description=gettext_lazy("trigger"))
     def trigger_in_words(self, job: DjangoJob) -> str:
