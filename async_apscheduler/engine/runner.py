@@ -33,6 +33,7 @@ from async_apscheduler.masking import masked_text
 from async_apscheduler.models import DjangoJob
 from async_apscheduler.models.declarations import Synchronised, synchronise
 from async_apscheduler.registry import registry
+from async_apscheduler.signals import work_failed
 
 APP_LABEL = "async_apscheduler"
 
@@ -184,6 +185,25 @@ class Runner:
             f"Stopping: {active} run{'s' if active != 1 else ''} may go on for {limit:g} seconds; "
             f"{self._hint}."
         )
+
+
+def run_loop(runner: Runner, work: Coroutine[Any, Any, None]) -> None:
+    """Do `work`, in which the runner runs, as asyncio.run() does; no job can end the loop.
+
+    SystemExit and KeyboardInterrupt leave a loop from whichever task or callback raises them, so
+    from one that a job has made, too. Whoever awaits that task gets the error all the same.
+    """
+    with asyncio.Runner() as asyncio_runner:
+        loop = asyncio_runner.get_loop()
+        task = loop.create_task(work)
+        while not task.done():
+            try:
+                loop.run_until_complete(task)
+            except (SystemExit, KeyboardInterrupt) as error:
+                if task.done() or not runner.works.is_set():
+                    raise
+                part = "task or callback that a job has made"
+                work_failed.send_robust(type(runner), part=part, error=error, retry_in=None)
 
 
 def exit_despite_threads(runner: Runner) -> None:

@@ -131,6 +131,22 @@ def test_it_starts_where_the_terminal_knows_ascii_only(tmp_path: Path) -> None:
     assert "in 30 minutes" in scheduler.output or "in 29 minutes" in scheduler.output
 
 
+@pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt"])
+def test_a_task_of_a_job_cannot_end_the_process(tmp_path: Path, kind: str) -> None:
+    """Asyncio lets these two through from any task; the run fails, and the scheduler goes on."""
+    DjangoJob.objects.schedule(work.throw_in_a_task, args=[kind], id="exits")
+
+    with running(tmp_path / "out", COMMAND) as scheduler:
+        failed = DjangoJobExecution.objects.filter(job_id="exits", status=Status.FAILED)
+        wait_until(failed.exists)
+        DjangoJob.objects.schedule(work.anote, id="next")
+        scheduler.wait_for_output("next succeeded")
+        scheduler.send(signal.SIGTERM)
+
+        assert scheduler.wait() == 0
+    assert f"made failed: {kind}" in scheduler.output
+
+
 def test_a_concurrency_of_none_is_refused(tmp_path: Path) -> None:
     """The message says what would be right."""
     with running(tmp_path / "out", COMMAND, "--concurrency", "0") as scheduler:

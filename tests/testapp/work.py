@@ -136,6 +136,11 @@ async def throw(kind: str) -> None:
     raise RAISED[kind]()
 
 
+async def throw_in_a_task(kind: str) -> None:
+    """Raise something unusual in a task of its own, and wait for that."""
+    await asyncio.gather(throw(kind))
+
+
 def throw_in_thread(kind: str) -> None:
     """Raise something unusual in a thread."""
     raise RAISED[kind]()

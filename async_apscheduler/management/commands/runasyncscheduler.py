@@ -13,7 +13,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
 
-from async_apscheduler.engine.runner import Runner, exit_despite_threads
+from async_apscheduler.engine.runner import Runner, exit_despite_threads, run_loop
 from async_apscheduler.exceptions import AsyncAPSchedulerError
 from async_apscheduler.management import reloading
 
@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
     def _run(self, runner: Runner, work: Any) -> None:
         try:
-            asyncio.run(work)
+            run_loop(runner, work)
         except AsyncAPSchedulerError as error:
             raise CommandError(str(error)) from error
 
