@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def in_database_thread(func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_database_thread(func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `func` where Django's own async methods of the caller run their queries."""
     return await sync_to_async(func)(*args, **kwargs)
 

@@ -6,7 +6,10 @@ is started add_job() and the like only fill a list and may be called anywhere.
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from apscheduler.job import Job
@@ -16,6 +19,7 @@ from async_apscheduler._database import in_database_thread, on_event_loop
 from async_apscheduler.exceptions import SynchronousCallError
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models.loading import resolve_function
+from async_apscheduler.references import check_allowed
 from async_apscheduler.registry import registry
 
 JOB_OPTIONS = ("name", "executor", "coalesce", "max_instances", "misfire_grace_time")
@@ -42,8 +46,10 @@ class GuardedMethods(BaseScheduler):  # type: ignore[misc]  # APScheduler is unt
         return await in_database_thread(self.add_job, func, *args, **kwargs)
 
     def modify_job(self, job_id: str, jobstore: str | None = None, **changes: Any) -> Job:
-        """See APScheduler."""
+        """See APScheduler. Raises InvalidJobError, before anything is imported."""
         self._refuse_on_loop("modify_job", jobstore)
+        if "func" in changes:
+            changes["func"] = resolve_function(changes["func"])
         return super().modify_job(job_id, jobstore, **changes)
 
     async def amodify_job(self, job_id: str, jobstore: str | None = None, **changes: Any) -> Job:
@@ -139,9 +145,15 @@ class GuardedMethods(BaseScheduler):  # type: ignore[misc]  # APScheduler is unt
         await in_database_thread(self.export_jobs, outfile, jobstore)
 
     def import_jobs(self, infile: Any, jobstore: str = "default") -> None:
-        """See APScheduler."""
+        """See APScheduler: it unpickles what the file holds, so import only files of your own.
+
+        Raises InvalidJobError for functions that are not allowed, before anything is imported.
+        """
         self._refuse_on_loop("import_jobs", jobstore)
-        super().import_jobs(infile, jobstore)
+        text = infile.read() if hasattr(infile, "read") else Path(infile).read_text()
+        for job in json.loads(text).get("jobs", ()):
+            check_allowed(job["func"])
+        super().import_jobs(io.StringIO(text), jobstore)
 
     async def aimport_jobs(self, infile: Any, jobstore: str = "default") -> None:
         """See import_jobs()."""
