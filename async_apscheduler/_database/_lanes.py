@@ -35,6 +35,20 @@ def closed_lanes_have_ended(limit: float) -> bool:
     return not wait(list(_closings), timeout=limit).not_done
 
 
+def _tamed(func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `func`; let whatever it raises be an Exception.
+
+    It calls triggers and job stores of the user, and what means the end of a process or of a task
+    means neither here.
+    """
+    try:
+        return func(*args, **kwargs)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"The code of a trigger or a job store raised {error!r}.") from error
+
+
 class Lane(Executor):
     """One thread with its own database connections.
 
@@ -65,13 +79,16 @@ class Lane(Executor):
         """True while something that was submitted has not been done."""
         return self._last is not None and not self._last.done()
 
-    async def run(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `func` in this lane's thread and wait for its result without blocking the loop."""
         return await asyncio.wrap_future(self.submit(func, *args, **kwargs))
 
-    async def ask(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """See run(); a database that does not answer within ANSWER_LIMIT makes it fail."""
-        return await self.answer(self.run(func, *args, **kwargs))
+    async def ask(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See run(); a database that does not answer within ANSWER_LIMIT makes it fail.
+
+        SystemExit and the like become a RuntimeError, see _tamed().
+        """
+        return await self.answer(self.run(_tamed, func, *args, **kwargs))
 
     async def answer(self, work: Awaitable[T]) -> T:
         """Wait for `work` that goes on in this lane, but not for ever for the database.

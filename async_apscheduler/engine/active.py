@@ -130,7 +130,7 @@ class ActiveRuns:
             return
         try:
             executor.start_run(run, self._ended)
-        except Exception as error:  # the others that were claimed with it must begin all the same
+        except BaseException as error:  # the others of the claim must begin all the same
             run.error = error
             run.end(Status.FAILED)
             self._ended(run)
@@ -186,7 +186,7 @@ class ActiveRuns:
             executor.submit_job(run.job, [run.run_time])
         except MaxInstancesReachedError:
             run.end(Status.SKIPPED, Reason.OVERLAP)
-        except Exception as error:
+        except BaseException as error:  # whatever an executor raises is the end of this run only
             run.error = error
             run.end(Status.FAILED)
         if run.finished_at is not None and self._handed_over.pop(key, None) is not None:

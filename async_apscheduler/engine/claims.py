@@ -237,7 +237,7 @@ class Claims:
             moment = max(batch.now, next_run_time)
             try:
                 plan = plan_fires(job.job, moment, active=active.get(job_id, 0), room=room_left)
-            except Exception as error:  # a trigger of the user's own may raise anything
+            except BaseException as error:  # a trigger of the user's own may raise anything
                 self._set_aside(
                     batch, UnreadableJobError(job_id, f"its trigger failed: {error!r}.")
                 )

@@ -28,8 +28,8 @@ class ForeignWork:
 
     runs: list[Run] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-    errors: list[tuple[str, Exception]] = field(default_factory=list)
-    """Alias of a store that failed, and how."""
+    errors: list[tuple[str, BaseException]] = field(default_factory=list)
+    """What failed, a store or a job of one, and how."""
     next_run_time: datetime | None = None
 
     def expect(self, moment: datetime | None) -> None:
@@ -49,6 +49,15 @@ def unclaimed_run(job: Job, run_time: datetime, *, node_id: int, now: datetime) 
         node_id=node_id,
         started_at=now,
     )
+
+
+def _next_run_time(store: Any, *, besides: set[str]) -> datetime | None:
+    """Return the earliest next run time of the jobs in a store besides some, if there is one."""
+    if not besides:
+        earliest: datetime | None = store.get_next_run_time()
+        return earliest
+    moments = (job.next_run_time for job in store.get_all_jobs() if job.id not in besides)
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 class ForeignStores:
@@ -72,10 +81,12 @@ class ForeignStores:
                 if isinstance(store, DjangoJobStore):
                     continue
                 try:
-                    self._take_from(store, alias, now, node_id, active, room, work)
-                    work.expect(store.get_next_run_time())
-                except Exception as error:
-                    work.errors.append((alias, error))
+                    failed = self._take_from(store, alias, now, node_id, active, room, work)
+                    work.expect(_next_run_time(store, besides=failed))
+                except BaseException as error:  # somebody's store may raise anything
+                    failed = {alias}
+                    work.errors.append((f"job store {alias!r}", error))
+                if failed:
                     work.expect(now + RETRY_AFTER)
         return work
 
@@ -88,12 +99,19 @@ class ForeignStores:
         active: Mapping[tuple[str, str], int],
         room: int,
         work: ForeignWork,
-    ) -> None:
+    ) -> set[str]:
+        """Take the due fires of one store; return the ids of jobs that failed."""
+        failed = set()
         for job in store.get_due_jobs(now):
             left = room - len(work.runs)
             if left <= 0:
-                return
-            plan = plan_fires(job, now, active=active.get((alias, job.id), 0), room=left)
+                break
+            try:
+                plan = plan_fires(job, now, active=active.get((alias, job.id), 0), room=left)
+            except BaseException as error:  # a trigger of the user's own may raise anything
+                failed.add(job.id)
+                work.errors.append((f"trigger of job {job.id!r} in job store {alias!r}", error))
+                continue
             # The store keeps no waiting runs: what cannot begin now begins now all the same, as
             # with APScheduler, where the late fires of a job run one after the other.
             for run_time in plan.start + plan.wait:
@@ -105,6 +123,7 @@ class ForeignStores:
                 store.update_job(job)
             else:
                 self._scheduler.remove_job(job.id, alias)
+        return failed
 
     @property
     def _stores(self) -> dict[str, Any]:

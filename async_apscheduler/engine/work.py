@@ -176,8 +176,7 @@ class Work:
         )
         self._runs.begin(work.runs)
         self._report_skipped(work.skipped)
-        for alias, error in work.errors:
-            part = f"job store {alias!r}"
+        for part, error in work.errors:
             work_failed.send_robust(type(self), part=part, error=error, retry_in=1.0)
         return work.next_run_time or NEVER
 

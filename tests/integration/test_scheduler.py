@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apscheduler.events import (
@@ -15,13 +17,19 @@ from apscheduler.events import (
     EVENT_JOB_MAX_INSTANCES,
     EVENT_JOB_SUBMITTED,
 )
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.base import JobLookupError
+from apscheduler.jobstores.memory import MemoryJobStore
 from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from async_apscheduler.engine.active import SLICE
 from async_apscheduler.engine.foreign import unclaimed_run
-from async_apscheduler.exceptions import ConfigurationError, SynchronousCallError
+from async_apscheduler.exceptions import (
+    ConfigurationError,
+    ReferenceNotAllowedError,
+    SynchronousCallError,
+)
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, SchedulerNode, Status
 from async_apscheduler.schedulers import DjangoScheduler
@@ -29,6 +37,7 @@ from tests.integration.conftest import Start, finished_run, runs_of
 from tests.support import await_until, committed_data
 from tests.testapp import work
 from tests.testapp.models import Note
+from tests.testapp.triggers import Fatal
 
 pytestmark = committed_data
 
@@ -403,7 +412,7 @@ async def test_each_method_has_a_twin_that_works_on_the_loop(start: Start, tmp_p
     await scheduler.aadd_job(work.mark, "interval", hours=1, id="job", name="before")
     await scheduler.aadd_job(work.mark, "interval", hours=2, id="other")
 
-    await scheduler.amodify_job("job", name="after")
+    await scheduler.amodify_job("job", name="after", func=work.anote)
     await scheduler.areschedule_job("job", trigger="interval", minutes=30)
     await scheduler.apause_job("job")
     paused = await scheduler.aget_job("job")
@@ -419,7 +428,7 @@ async def test_each_method_has_a_twin_that_works_on_the_loop(start: Start, tmp_p
     await scheduler.aimport_jobs(str(tmp_path / "jobs.json"))
     imported = {job.id for job in await scheduler.aget_jobs()}
 
-    assert (paused.name, paused.next_run_time) == ("after", None)
+    assert (paused.name, paused.func, paused.next_run_time) == ("after", work.anote, None)
     assert resumed.trigger.interval == timedelta(minutes=30)
     assert resumed.next_run_time is not None
     assert "after" in printed.getvalue()
@@ -427,6 +436,25 @@ async def test_each_method_has_a_twin_that_works_on_the_loop(start: Start, tmp_p
     assert await scheduler.aget_job("unknown") is None
     with pytest.raises(JobLookupError):
         await scheduler.aremove_job("unknown")
+
+
+async def test_a_function_that_is_not_allowed_is_refused_before_its_import(start: Start) -> None:
+    """Whichever word of APScheduler's names it."""
+    scheduler = await start()
+    await scheduler.aadd_job(work.mark, "interval", hours=1, id="job")
+    exported = io.StringIO()
+    await scheduler.aexport_jobs(exported)
+    forged = exported.getvalue().replace("tests.testapp.work:mark", "antigravity:fly")
+
+    for attempt in (
+        scheduler.aadd_job("antigravity:fly"),
+        scheduler.amodify_job("job", func="antigravity:fly"),
+        scheduler.aimport_jobs(io.StringIO(forged)),
+    ):
+        with pytest.raises(ReferenceNotAllowedError, match="antigravity"):
+            await attempt
+
+    assert "antigravity" not in sys.modules
 
 
 async def test_a_second_store_on_the_same_table_is_refused() -> None:
@@ -465,6 +493,49 @@ async def test_a_memory_store_beside_ours_runs_and_is_recorded(start: Start) -> 
     assert run.node_id == scheduler.node.id
     assert work.seen == ["memory"]
     assert scheduler.get_jobs("memory") == []
+
+
+@pytest.mark.parametrize("kind", ["ValueError", "SystemExit", "CancelledError"])
+async def test_a_raising_trigger_stops_only_its_own_job(
+    start: Start, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In our store the job is set aside; in another the others go on beside it."""
+    stores = ("default", "memory")
+    scheduler = await start(jobstores={"memory": {"type": "memory"}})
+    for store in stores:
+        await scheduler.aadd_job(work.mark, Fatal(kind), id="bad", args=["bad"], jobstore=store)
+    monkeypatch.setattr(Fatal, "is_armed", True)
+    for store in stores:
+        await scheduler.amodify_job("bad", store, next_run_time=datetime.now(UTC))
+
+    for store in stores:
+        for number in range(2):
+            options = {"args": [store], "id": f"{store}-{number}", "jobstore": store}
+            await scheduler.aadd_job(work.mark, **options)
+            assert (await finished_run(f"{store}-{number}")).status == Status.SUCCEEDED
+
+    assert "bad" not in work.seen
+    row = await DjangoJob.objects.aget(pk="bad")
+    assert (row.status, "fatal" in row.error) == (DjangoJob.Status.QUARANTINED, True)
+
+
+@pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError])
+async def test_a_raising_executor_or_store_ends_nothing(start: Start, error: Any) -> None:
+    """What is meant to end a process or a task means neither when somebody's code raises it."""
+
+    def fail(*_: Any) -> None:
+        raise error("fatal")
+
+    store, executor = MemoryJobStore(), ThreadPoolExecutor()
+    store.get_due_jobs = executor._do_submit_job = fail
+    scheduler = await start(jobstores={"memory": store}, executors={"raising": executor})
+
+    await scheduler.aadd_job(work.mark_plain, id="bad", executor="raising")
+    bad = await finished_run("bad")
+    await scheduler.aadd_job(work.mark, id="good")
+
+    assert (bad.status, "fatal" in bad.exception) == (Status.FAILED, True)
+    assert (await finished_run("good")).status == Status.SUCCEEDED
 
 
 async def test_other_executors_of_apscheduler_run_jobs_too(start: Start) -> None:

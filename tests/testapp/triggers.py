@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -101,3 +102,21 @@ class NotATrigger:
 
     def __init__(self) -> None:
         raise AssertionError("must never be constructed")
+
+
+FATAL = {error.__name__: error for error in (SystemExit, CancelledError, ValueError)}
+
+
+class Fatal(BaseTrigger):  # type: ignore[misc]  # untyped
+    """Fires every hour, and once it is armed raises what is meant to end a process or a task."""
+
+    is_armed = False
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        """Return a time, or raise."""
+        if self.is_armed:
+            raise FATAL[self.kind]("fatal")
+        return (previous or now) + timedelta(hours=1)
