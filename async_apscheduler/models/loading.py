@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, tzinfo
 from functools import partial
@@ -161,7 +162,7 @@ def restore_job(
         job.func = resolve(row.func)
         job.args, job.kwargs = codec.decode_arguments(row.args, row.kwargs, serializer=serializer)
         job.trigger = restore_trigger(row.trigger, serializer=serializer)
-    except Exception as error:
+    except (Exception, SystemExit, CancelledError) as error:  # its classes may raise anything
         raise UnreadableJobError(row.pk, _sentence(error)) from error
     job._scheduler, job._jobstore_alias = scheduler, alias
     job.id, job.func_ref, job.name, job.executor = row.pk, row.func, row.name, row.executor
@@ -209,7 +210,7 @@ def _in_zone(moment: datetime | None, trigger: BaseTrigger) -> datetime | None:
         return moment
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if not isinstance(error, AsyncAPSchedulerError):
         text = f"{type(error).__name__}: {text}"

@@ -519,6 +519,23 @@ async def test_a_raising_trigger_stops_only_its_own_job(
     assert (row.status, "fatal" in row.error) == (DjangoJob.Status.QUARANTINED, True)
 
 
+@pytest.mark.parametrize("kind", ["ValueError", "SystemExit", "CancelledError"])
+async def test_a_trigger_that_raises_while_it_is_restored_stops_only_its_own_job(
+    start: Start, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is set aside, and the others go on."""
+    scheduler = await start()
+    await scheduler.aadd_job(work.mark, Fatal(kind), id="bad")
+    monkeypatch.setattr(Fatal, "can_be_restored", False)
+    bad = DjangoJob.objects.filter(pk="bad")
+
+    await bad.aupdate(next_run_time=datetime.now(UTC), version=7)
+    await scheduler.aadd_job(work.mark, id="good")
+
+    assert (await finished_run("good")).status == Status.SUCCEEDED
+    await await_until(bad.quarantined().aexists)
+
+
 @pytest.mark.parametrize("error", [SystemExit, asyncio.CancelledError])
 async def test_a_raising_executor_or_store_ends_nothing(start: Start, error: Any) -> None:
     """What is meant to end a process or a task means neither when somebody's code raises it."""

@@ -111,9 +111,15 @@ class Fatal(BaseTrigger):  # type: ignore[misc]  # untyped
     """Fires every hour, and once it is armed raises what is meant to end a process or a task."""
 
     is_armed = False
+    can_be_restored = True
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if not self.can_be_restored:
+            raise FATAL[state["kind"]]("fatal")
+        self.kind = state["kind"]
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
         """Return a time, or raise."""
