@@ -123,10 +123,16 @@ class Batch:
                     run.context.id = keys[run.job.id, run.run_time]
 
     def _leave_out_known(self) -> None:
-        """Drop what has a row already: that fire has been dealt with."""
+        """Drop what has a row already: that fire has been dealt with.
+
+        Only the row of a fire that an edit had dropped gives way: its job is back at that time.
+        """
         job_ids = {row["job_id"] for row, _ in self._new}
         earliest = min((row["run_time"] for row, _ in self._new), default=self.now)
         rows = DjangoJobExecution.objects.filter(job_id__in=job_ids, run_time__gte=earliest)
+        wanted = {(row["job_id"], row["run_time"]) for row, _ in self._new}
+        back = {fire: pk for fire, pk in rows.dropped().keys_by_fire().items() if fire in wanted}
+        DjangoJobExecution.objects.filter(pk__in=back.values()).delete()
         known = rows.keys_by_fire()
         new = [
             (row, run) for row, run in self._new if (row["job_id"], row["run_time"]) not in known

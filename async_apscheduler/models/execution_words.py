@@ -44,6 +44,11 @@ class ExecutionQuerySet(ConfiguredQuerySet):
         """Runs that have ended, and fires that were skipped."""
         return self.filter(status__in=FINAL)
 
+    def dropped(self) -> ExecutionQuerySet:
+        """Fires that became no run because their job was removed or changed; see note_dropped()."""
+        removed = models.Q(status=Status.CANCELLED, reason=Reason.REMOVED, started_at=None)
+        return self.filter(removed | models.Q(status=Status.SKIPPED, reason=Reason.MISSED, fires=1))
+
     def on_any_node(self) -> ExecutionQuerySet:
         """Runs of nodes; not those of APScheduler's own schedulers, which may be long dead."""
         return self.filter(node_id__isnull=False)

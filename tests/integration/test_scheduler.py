@@ -693,6 +693,24 @@ async def test_a_one_off_job_added_again_at_the_same_time_stops_nothing(start: S
     assert len(await runs_of("twice")) == 1
 
 
+async def test_a_job_that_comes_back_at_the_time_of_a_dropped_fire_runs(start: Start) -> None:
+    """The row that says that its job was removed, or that it was missed, does not stand for it."""
+    due = datetime.now(UTC) - timedelta(hours=1)
+    options = {"trigger": "date", "run_date": due}
+    for id in ("removed", "rescheduled"):
+        await DjangoJob.objects.aschedule(work.mark, **options, args=[id], id=id)
+    await (await DjangoJob.objects.aget(pk="removed")).aremove()
+    await DjangoJob.objects.aschedule(work.mark, **options, args=["removed"], id="removed")
+    await (await DjangoJob.objects.aget(pk="rescheduled")).areschedule(**options)
+
+    await start()
+
+    await await_until(lambda: sorted(work.seen) == ["removed", "rescheduled"])
+    for id in ("removed", "rescheduled"):
+        runs = DjangoJobExecution.objects.filter(job_id=id, run_time=due, status=Status.SUCCEEDED)
+        await await_until(runs.aexists)
+
+
 async def test_start_and_shutdown_may_alternate(start: Start) -> None:
     """A scheduler that was shut down can be started again."""
     scheduler = await start()
