@@ -84,10 +84,9 @@ class ForeignStores:
                     failed = self._take_from(store, alias, now, node_id, active, room, work)
                     work.expect(_next_run_time(store, besides=failed))
                 except BaseException as error:  # somebody's store may raise anything
-                    failed = {alias}
                     work.errors.append((f"job store {alias!r}", error))
-                if failed:
-                    work.expect(now + RETRY_AFTER)
+        if work.errors:
+            work.expect(now + RETRY_AFTER)
         return work
 
     def _take_from(
