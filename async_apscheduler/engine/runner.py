@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -19,12 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 from django.utils.timesince import timeuntil
 
-from async_apscheduler._database import (
-    CONNECTION_ERRORS,
-    Lane,
-    closed_lanes_have_ended,
-    discard_connection,
-)
+from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.backoff import Backoff
 from async_apscheduler.engine.scheduler import DjangoScheduler
@@ -33,12 +26,8 @@ from async_apscheduler.masking import masked_text
 from async_apscheduler.models import DjangoJob
 from async_apscheduler.models.declarations import Synchronised, synchronise
 from async_apscheduler.registry import registry
-from async_apscheduler.signals import work_failed
 
 APP_LABEL = "async_apscheduler"
-
-LANE_PATIENCE = 0.5
-"""Seconds that database connections may take to be closed at the end."""
 
 STOP_GRACE = 0.5
 """Seconds that a step of the start may still take when it is to stop."""
@@ -110,8 +99,10 @@ class Runner:
 
     def stop_from_thread(self, *, hurry: bool = False) -> None:
         """See stop(); callable from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            for _ in range(2 if hurry else 1):
+        for _ in range(2 if hurry else 1):
+            if self._loop is None:  # run() has not begun, and will see it
+                self.stop()
+            elif not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self.stop)
 
     async def _until_database_answers(self, lane: Lane, work: Callable[[], Any]) -> Any:
@@ -185,36 +176,6 @@ class Runner:
             f"Stopping: {active} run{'s' if active != 1 else ''} may go on for {limit:g} seconds; "
             f"{self._hint}."
         )
-
-
-def run_loop(runner: Runner, work: Coroutine[Any, Any, None]) -> None:
-    """Do `work`, in which the runner runs, as asyncio.run() does; no job can end the loop.
-
-    SystemExit and KeyboardInterrupt leave a loop from whichever task or callback raises them, so
-    from one that a job has made, too. Whoever awaits that task gets the error all the same.
-    """
-    with asyncio.Runner() as asyncio_runner:
-        loop = asyncio_runner.get_loop()
-        task = loop.create_task(work)
-        while not task.done():
-            try:
-                loop.run_until_complete(task)
-            except (SystemExit, KeyboardInterrupt) as error:
-                if task.done() or not runner.works.is_set():
-                    raise
-                part = "task or callback that a job has made"
-                work_failed.send_robust(type(runner), part=part, error=error, retry_in=None)
-
-
-def exit_despite_threads(runner: Runner) -> None:
-    """End the process even if a thread would keep it alive that nothing can stop.
-
-    It is a job's, or it waits for a database that hangs.
-    """
-    if runner.scheduler.has_stuck_threads or not closed_lanes_have_ended(LANE_PATIENCE):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
 
 
 class _Stopped:

@@ -16,7 +16,8 @@ from typing import Any
 
 from django.utils import autoreload
 
-from async_apscheduler.engine.runner import Runner, exit_despite_threads
+from async_apscheduler.engine.runner import Runner
+from async_apscheduler.management.process import exit_despite_threads
 
 CODE_CHANGED = 3
 """Exit code by which Django's reloader asks to be started again."""

@@ -25,6 +25,7 @@ from django.db import transaction
 
 from async_apscheduler.engine.active import SLICE
 from async_apscheduler.engine.foreign import unclaimed_run
+from async_apscheduler.engine.runner import Runner
 from async_apscheduler.exceptions import (
     ConfigurationError,
     ReferenceNotAllowedError,
@@ -807,3 +808,15 @@ async def test_runs_that_have_not_begun_can_be_cancelled(start: Start) -> None:
 
     assert all(run.status == Status.CANCELLED for run in runs)
     assert work.seen == []
+
+
+async def test_a_runner_that_is_told_to_stop_before_it_begins_does_not_start() -> None:
+    """As when a signal comes while the process is still being set up."""
+    lines: list[str] = []
+    runner = Runner(lines.append)
+
+    runner.stop_from_thread()
+    await asyncio.wait_for(runner.run(), 10)
+
+    assert lines == []
+    assert not await SchedulerNode.objects.aexists()

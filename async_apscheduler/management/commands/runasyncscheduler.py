@@ -13,9 +13,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import autoreload
 
-from async_apscheduler.engine.runner import Runner, exit_despite_threads, run_loop
+from async_apscheduler.engine.runner import Runner
 from async_apscheduler.exceptions import AsyncAPSchedulerError
 from async_apscheduler.management import reloading
+from async_apscheduler.management.process import exit_despite_threads, run_loop
 
 
 class Command(BaseCommand):
