@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import path
 from django.utils.html import format_html
@@ -22,6 +22,8 @@ from async_apscheduler.admin.paginators import CappedPaginator
 from async_apscheduler.admin.readonly import ReadOnlyAdmin
 from async_apscheduler.masking import masked, masked_text
 from async_apscheduler.models import DjangoJobExecution
+
+LATENESS = ExpressionWrapper(F("started_at") - F("run_time"), output_field=DurationField())
 
 
 @admin.register(DjangoJobExecution)
@@ -120,7 +122,7 @@ class DjangoJobExecutionAdmin(ReadOnlyAdmin):
         """Return the status; the reason is under the pointer."""
         return columns.run_badge(run.status, title=run.get_reason_display())
 
-    @admin.display(description=gettext_lazy("lateness"))
+    @admin.display(description=gettext_lazy("lateness"), ordering=LATENESS)
     def late(self, run: DjangoJobExecution) -> str:
         """Return how long after its time the run started."""
         return columns.duration(run.lateness)
@@ -130,7 +132,7 @@ class DjangoJobExecutionAdmin(ReadOnlyAdmin):
         """Return how long the run itself took."""
         return columns.duration(run.duration)
 
-    @admin.display(description=gettext_lazy("node"))
+    @admin.display(description=gettext_lazy("node"), ordering="node_id")
     def node_link(self, run: Any) -> str:
         """Return the node that took the run, linked if its row exists."""
         return columns.node_link(run.node_id, run.node_name)

@@ -162,13 +162,22 @@ def test_today_begins_at_the_midnight_of_time_zone(admin_client: Client) -> None
     assert column(page, "job_link") == ["today removed"]
 
 
-@pytest.mark.parametrize(("order", "first"), [("1", "a"), ("-1", "b"), ("-2", "b"), ("3", "b")])
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [
+        *(("1", "a"), ("-1", "b"), ("-2", "b"), ("3", "b")),
+        *(("4", "a"), ("-4", "b"), ("5", "b"), ("6", "b"), ("-6", "a")),
+    ],
+)
 def test_runs_are_sorted_by_the_column_asked_for(
     admin_client: Client, order: str, first: str
 ) -> None:
-    """By time, job and status."""
-    make_run("a", Status.SUCCEEDED, run_time=NOON)
-    make_run("b", Status.FAILED, run_time=NOON + timedelta(hours=1))
+    """By time, job, status, lateness, duration and node."""
+    later = NOON + timedelta(hours=1)
+    punctual = {"run_time": NOON, "started_at": NOON + timedelta(seconds=1)}
+    make_run("a", Status.SUCCEEDED, **punctual, duration=2.0, node_id=2)
+    late = {"run_time": later, "started_at": later + timedelta(minutes=1)}
+    make_run("b", Status.FAILED, **late, duration=1.0, node_id=1)
 
     page = admin_client.get(url("djangojobexecution"), {"o": order})
 
