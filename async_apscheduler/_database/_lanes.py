@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from typing import Any, ParamSpec, TypeVar
@@ -67,11 +70,14 @@ class Lane(Executor):
         )
         self._connections: list[BaseDatabaseWrapper] = []
         self._last: Future[Any] | None = None
+        self._stirred = threading.Event()
+        self._look_began = math.inf
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Call `fn` in this lane's thread."""
         future = self._thread.submit(fn, *args, **kwargs)
         self._last = future
+        self.stir()
         return future
 
     @property
@@ -89,6 +95,40 @@ class Lane(Executor):
         SystemExit and the like become a RuntimeError, see _tamed().
         """
         return await self.answer(self.run(_tamed, func, *args, **kwargs))
+
+    async def rest(self, look: Callable[[], bool], pause: Callable[[], float]) -> None:
+        """Call `look` in this lane's thread after each `pause`, in seconds, until it returns True.
+
+        Or until stir() is called, or anything else is submitted. The loop sleeps meanwhile: to wake
+        it for each look would cost as much as the look does. Raises what `look` raises, also when
+        the database does not answer: after ANSWER_LIMIT, give or take half of it.
+        """
+        self._stirred.clear()
+        looking = asyncio.wrap_future(self._thread.submit(self._look, look, pause))
+        try:
+            while not looking.done():
+                await asyncio.wait((looking,), timeout=ANSWER_LIMIT)
+                if time.monotonic() - self._look_began > ANSWER_LIMIT / 2:
+                    self.interrupt()
+        except asyncio.CancelledError:
+            looking.cancel()
+            raise
+        finally:
+            self.stir()
+        looking.result()
+
+    def stir(self) -> None:
+        """End a rest() now; callable from any thread."""
+        self._stirred.set()
+
+    def _look(self, look: Callable[[], bool], pause: Callable[[], float]) -> None:
+        has_news = False
+        while not has_news and not self._stirred.wait(pause()):
+            self._look_began = time.monotonic()
+            try:
+                has_news = look()
+            finally:
+                self._look_began = math.inf
 
     async def answer(self, work: Awaitable[T]) -> T:
         """Wait for `work` that goes on in this lane, but not for ever for the database.
@@ -118,6 +158,7 @@ class Lane(Executor):
 
     def close(self) -> None:
         """Close the connections and let the thread end; returns at once."""
+        self.stir()
         try:
             closing = self._thread.submit(connections.close_all)
         except RuntimeError:  # closed before

@@ -1,6 +1,7 @@
 """The heartbeat: signs of life from threads of their own, whatever the event loop is doing.
 
-A job that blocks the loop must not cost its node the life, or others would seize runs that go on.
+While the loop turns they come with the passes, which costs less. But a job that blocks the loop
+must not cost its node the life, or others would seize runs that go on.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ from async_apscheduler.signals import work_failed, work_resumed
 RETRY_AFTER = 1.0
 """Seconds until the next try when a sign of life did not arrive."""
 
+PATIENCE = 1.2
+"""How much longer than HEARTBEAT_INTERVAL a pass may take to give it."""
+
 
 class Heartbeat:
-    """Renews the node's lease each HEARTBEAT_INTERVAL.
+    """Renews the node's lease whenever no pass has for longer than HEARTBEAT_INTERVAL.
 
     One thread keeps the time; the database is asked in a lane, so that an answer which does not
     come can be given up. `running` and `lag` are asked what to report; `on_eviction` is called, in
@@ -50,7 +54,7 @@ class Heartbeat:
         self._thread = threading.Thread(target=self._go_on, name="heartbeat-timer", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat; the first beat comes after HEARTBEAT_INTERVAL."""
+        """Begin, with a first beat: later there might be no connection to be had."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -59,9 +63,10 @@ class Heartbeat:
         self._lane.close()
 
     def _go_on(self) -> None:
-        pause = get_settings().heartbeat_interval
+        pause = self._beat()
         while not self._stop.wait(pause):
-            pause = self._beat()
+            overdue_in = PATIENCE * get_settings().heartbeat_interval - self._node.silence
+            pause = overdue_in if overdue_in > 0 else self._beat()
 
     def _beat(self) -> float:
         """Give a sign of life; return how many seconds to wait before the next."""

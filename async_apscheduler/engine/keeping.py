@@ -40,8 +40,11 @@ class Housekeeping:
         seconds = self._due_at - time.monotonic()
         return seconds if seconds > AT_ONCE else 0.0
 
-    def keep(self) -> None:
-        """Do it. Raises whatever the database raises."""
+    def keep(self) -> bool:
+        """Do it; return True if that may have made work for a pass.
+
+        Raises whatever the database raises.
+        """
         now = time.monotonic()
         nodes_are_silent, runs_lack_jobs, jobs_are_over, others = self._look()
         self._node.peers = others + 1
@@ -53,10 +56,12 @@ class Housekeeping:
             )
         if jobs_are_over:
             _jobs_that_are_over(get_settings().environment).delete()
-        if self._store is not None and now >= self._release_at:
+        may_release = self._store is not None and now >= self._release_at
+        if self._store is not None and may_release:
             self._store.release_readable()
             self._release_at = now + RELEASE_INTERVAL.total_seconds()
         self._due_at = now + get_settings().heartbeat_interval
+        return nodes_are_silent or may_release
 
     def _look(self) -> tuple[Any, ...]:
         """Return what there is to do, by one query: to write may lock for nothing."""

@@ -69,12 +69,17 @@ class Node:
 
     @property
     def has_lease(self) -> bool:
-        """True while no other node may declare this one lost.
+        """True while no other node may declare this one lost."""
+        return self.silence < get_settings().node_timeout
 
-        Counted from the start of the last sign of life that arrived, by a clock that goes on
-        while the process is frozen.
+    @property
+    def silence(self) -> float:
+        """Seconds since this node has given a sign of life.
+
+        Counted from the start of the last one that arrived, by a clock that goes on while the
+        process is frozen.
         """
-        return time.monotonic() - self._renewed_at < get_settings().node_timeout
+        return time.monotonic() - self._renewed_at
 
     def join(self) -> SchedulerNode:
         """Insert a row for this process and return it."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Claimed
 from async_apscheduler.engine.claims import LEAD, Claims
-from async_apscheduler.engine.outlook import Lookout
+from async_apscheduler.engine.outlook import NOTHING, Lookout
 from async_apscheduler.engine.wakeup import CommitCounter
 
 AHEAD = timedelta(seconds=3)
@@ -44,12 +44,9 @@ class Pass:
         self._lookout = lookout
         self._commits = CommitCounter()
         self._is_news_expected = True
-        self._expected_at: datetime | None = None
-        self._available_at: datetime | None = None
+        self._outlook = NOTHING
         self._looked_at = 0.0
         self._loaded_ahead_at = 0.0
-        self.runs_wait = False
-        """True if at the last look there were pending runs, perhaps for others of their job."""
         self.lacks_room = False
         """True if there is due work that this node had no room for at the last look."""
 
@@ -60,14 +57,28 @@ class Pass:
         """
         self._is_news_expected = True
 
+    @property
+    def runs_wait(self) -> bool:
+        """True if at the last look there were pending runs, perhaps for others of their job."""
+        return self._outlook.runs_wait
+
+    def has_news(self, now: datetime, executors: list[str]) -> bool:
+        """Return True if a pass is worthwhile: something is due, or not as it was last found.
+
+        Raises whatever the database raises.
+        """
+        if self._commits.has_moved() and self._lookout.has_changed(now, executors):
+            self.expect_news()
+        return self._is_news_expected or self._is_due(now)
+
     def work(self, now: datetime, executors: list[str], *, active: int, room: int) -> PassResult:
         """Take due work for up to `room` more runs; `active` is how many this node has going on.
 
         Raises NodeEvictedError, and whatever the database raises.
         """
         result = PassResult()
-        pending = self.runs_wait or _has_come(self._available_at, now)
-        tried = room > 0 and (pending or _has_come(self._expected_at, now + LEAD))
+        pending = self._is_pending(now)
+        tried = room > 0 and self._is_due(now)
         if tried:
             self._is_news_expected = True  # whatever comes of it, it is not as it was
             batch = min(room, self._claims.batch_size)
@@ -86,6 +97,12 @@ class Pass:
             result.error = error
         return result
 
+    def _is_due(self, now: datetime) -> bool:
+        return self._is_pending(now) or _has_come(self._outlook.next_run_time, now + LEAD)
+
+    def _is_pending(self, now: datetime) -> bool:
+        return self.runs_wait or _has_come(self._outlook.available_at, now)
+
     def _look_ahead(
         self,
         now: datetime,
@@ -99,18 +116,17 @@ class Pass:
         """Find out when there is something to do, and prepare for it."""
         if self._commits.has_moved() or self._is_news_expected or pending:
             self._look(now, executors, result)
-        self.lacks_room = room <= 0 and (self.runs_wait or _has_come(self._expected_at, now))
+        is_due = _has_come(self._outlook.next_run_time, now)
+        self.lacks_room = room <= 0 and (self.runs_wait or is_due)
         if not self.lacks_room:
             result.next_at = self._next_at(now, tried_in_vain=tried and result.claimed.is_empty)
             result.next_at = _earliest(result.next_at, self._load_ahead(now, executors))
 
     def _look(self, now: datetime, executors: list[str], result: PassResult) -> None:
         self._is_news_expected = False  # before the look: what comes during it may be news to it
-        outlook = self._lookout.look(now, executors)
+        self._outlook = self._lookout.look(now, executors)
         self._looked_at = time.monotonic()
-        self._expected_at, self._available_at = outlook.next_run_time, outlook.available_at
-        self.runs_wait = outlook.runs_wait
-        if outlook.cancel_requested:
+        if self._outlook.cancel_requested:
             result.cancel = self._lookout.runs_to_cancel()
 
     def _is_look_due(self) -> bool:
@@ -118,10 +134,11 @@ class Pass:
 
     def _load_ahead(self, now: datetime, executors: list[str]) -> datetime | None:
         """While nothing is due decode jobs that will be; return when to go on with it."""
-        if self._expected_at is None or self._expected_at <= now:
+        expected_at = self._outlook.next_run_time
+        if expected_at is None or expected_at <= now:
             return None
-        if self._expected_at - AHEAD > now:
-            return self._expected_at - AHEAD
+        if expected_at - AHEAD > now:
+            return expected_at - AHEAD
         pause = self._loaded_ahead_at + AHEAD.total_seconds() / 2 - time.monotonic()
         if pause > 0:
             return now + timedelta(seconds=pause)
@@ -132,14 +149,14 @@ class Pass:
 
     def _next_at(self, now: datetime, *, tried_in_vain: bool) -> datetime | None:
         """Return when to try next: at once if there is work, later if it could not be had."""
-        if tried_in_vain and _has_come(self._expected_at, now):
+        expected_at = self._outlook.next_run_time
+        if tried_in_vain and _has_come(expected_at, now):
             return now + CONTENDED
         if self.runs_wait and not tried_in_vain:
             return now
-        expected_at = self._expected_at
         if expected_at is not None and expected_at - LEAD > now:
             expected_at -= LEAD
-        return _earliest(expected_at, self._available_at)
+        return _earliest(expected_at, self._outlook.available_at)
 
 
 def _earliest(*moments: datetime | None) -> datetime | None:

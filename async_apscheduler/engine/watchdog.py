@@ -19,7 +19,7 @@ from async_apscheduler.engine.turns import Turn, turn_of
 WHILE_RUNNING = 0.25
 """Seconds between two looks while runs are going on, unless BLOCKED_LOOP_THRESHOLD is shorter."""
 
-WHILE_IDLE = 1.0
+WHILE_IDLE = 2.0
 """Seconds between two looks while none are: a thread that wakes up costs more than its look."""
 
 WHILE_FOLLOWING = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.events import EVENT_JOB_REMOVED, JobEvent
@@ -63,7 +63,7 @@ class Work:
     def wake(self) -> None:
         """Let the next pass begin now, and look."""
         self._expect_news()
-        self._wake.set()
+        self._end_sleep()
 
     def take_lag(self) -> float:
         """Return by how many seconds the loop was late at worst since the last time."""
@@ -91,18 +91,17 @@ class Work:
             self._wake.clear()
             try:
                 pause = await self._one_pass()
+                if backoff.succeeded():
+                    work_resumed.send_robust(type(self), part="pass")
+                await self._sleep(pause)
             except Exception as error:
                 delay = backoff.failed()
                 work_failed.send_robust(type(self), part="pass", error=error, retry_in=delay)
                 await self._recover(error)
                 await asyncio.sleep(delay)
-            else:
-                if backoff.succeeded():
-                    work_resumed.send_robust(type(self), part="pass")
-                await self._sleep(pause)
 
     async def _one_pass(self) -> float:
-        """Do one pass and return how many seconds to sleep until the next."""
+        """Do one pass and return how many seconds to sleep until there is more to do."""
         now, began = self._node.now(), time.monotonic()
         next_at = NEVER
         if self._foreign.exist and self._may_claim():  # first: they do not need the database
@@ -113,17 +112,19 @@ class Work:
             next_at = min(next_at, await self._pass_of_django_store(now, self._django))
         else:
             await self._lane.ask(self._keep_node)
-        next_at = min(next_at, now + timedelta(seconds=self._housekeeping.seconds_to_next()))
         # Not by asking for the time again: it may have jumped back by an hour meanwhile.
         return max(0.0, (next_at - now).total_seconds() - (time.monotonic() - began))
 
     def _keep_node(self) -> None:
         """See that this node may go on, and do what all nodes do for the others; in the lane."""
-        if not self._node.has_lease:  # others may have taken over: nothing is claimed before this
-            self._node.fence(len(self._runs))
-        if self._housekeeping.seconds_to_next() == 0:
-            self._housekeeping.keep()
-            self._expect_news()  # runs of others may wait, jobs may be released
+        is_time = self._housekeeping.seconds_to_next() == 0
+        if is_time or not self._node.has_lease:  # without it others may have taken over
+            self._node.beat(len(self._runs), self.take_lag())
+        if is_time:
+            loop = self._scheduler._eventloop
+            loop.call_soon_threadsafe(self._note_lag, time.monotonic())
+            if self._housekeeping.keep():
+                self._expect_news()
 
     def _may_claim(self) -> bool:
         return self._scheduler.state == STATE_RUNNING and not self.stopped
@@ -142,14 +143,11 @@ class Work:
         self._runs.cancel(result.cancel)
         if result.error is not None:
             raise result.error
-        poll = now + timedelta(seconds=get_settings().poll_interval)
         if not self._may_claim():
-            return poll
+            return NEVER
         if work.lacks_room and len(self._runs) < self._node.capacity:
             return now  # runs have ended during this pass
-        if self._wakeup.is_listening and not work.runs_wait:
-            return result.next_at or NEVER
-        return min(result.next_at or poll, poll)
+        return result.next_at or NEVER
 
     def _keep_and_work(
         self, work: Pass, now: datetime, executors: list[str], active: int, room: int
@@ -204,14 +202,52 @@ class Work:
                 work_failed.send_robust(type(self), part="join", error=failure, retry_in=None)
 
     async def _sleep(self, seconds: float) -> None:
+        """Sleep until there is something to do, or it is time to look whether there is."""
         loop = asyncio.get_running_loop()
+        pause = self._seconds_to_look()
+        is_idle = seconds > pause and self._is_idle()
+        if not is_idle:
+            seconds = min(seconds, pause)
         timer = loop.call_later(seconds, self._timer_rings, loop.time() + seconds)
         try:
-            await self._wake.wait()
+            if is_idle and not self._wake.is_set():
+                await self._lane.rest(self._has_news, self._seconds_to_look)
+            else:
+                await self._wake.wait()
         finally:
             timer.cancel()
 
+    def _seconds_to_look(self) -> float:
+        """Return how long to leave the database alone if nothing is known to be due."""
+        seconds = self._housekeeping.seconds_to_next()
+        return seconds if self._hears_of_all() else min(seconds, get_settings().poll_interval)
+
+    def _hears_of_all(self) -> bool:
+        """Return True if the database tells of whatever others do that matters here."""
+        if self._django is None:
+            return True
+        return self._wakeup.is_listening and self._may_claim() and not self._django.runs_wait
+
+    def _is_idle(self) -> bool:
+        """Return True if there is nothing to do but to see what others do."""
+        if self._django is None or self._django.runs_wait or self._foreign.exist:
+            return False
+        return self._may_claim() and not self._runs
+
+    def _has_news(self) -> bool:
+        """Do what a pass does while there is nothing to do; return True if it found something."""
+        self._keep_node()
+        executors = list(self._scheduler._executors)
+        return self._django is None or self._django.has_news(self._node.now(), executors)
+
     def _timer_rings(self, expected_at: float) -> None:
         """Begin the next pass, and note how late the loop is: something else has held it."""
-        self._lag = max(self._lag, asyncio.get_running_loop().time() - expected_at)
+        self._note_lag(expected_at)
+        self._end_sleep()
+
+    def _note_lag(self, expected_at: float) -> None:
+        self._lag = max(self._lag, time.monotonic() - expected_at)
+
+    def _end_sleep(self) -> None:
         self._wake.set()
+        self._lane.stir()

@@ -110,6 +110,7 @@ def count_notes(alias: str = "default") -> int:
 
 
 IDENTITY = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
+NAP = {"postgresql": "SELECT pg_sleep(3)", "mariadb": "SELECT SLEEP(3)"}
 KILL = {"postgresql": "SELECT pg_terminate_backend(%s)", "mysql": "KILL %s"}
 
 
@@ -118,6 +119,13 @@ def identity() -> int:
     with connections["default"].cursor() as cursor:
         cursor.execute(IDENTITY[connections["default"].vendor])
         return int(cursor.fetchone()[0])
+
+
+def ask(question: str) -> Any:
+    """Return the first column of the first row of an answer."""
+    with connections["default"].cursor() as cursor:
+        cursor.execute(question)
+        return cursor.fetchone()[0]
 
 
 def break_connection(number: int) -> None:
@@ -331,27 +339,83 @@ def test_a_query_on_a_dead_connection_is_asked_once_more(lane: Lane, database: V
 
 
 async def test_a_database_that_does_not_answer_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, database: Vendor
+    lane: Lane, monkeypatch: pytest.MonkeyPatch, database: Vendor
 ) -> None:
     """The waiting thread gets an error instead of an answer, and the lane works again."""
     if database == "sqlite":
         pytest.skip(FILE_DOES_NOT_BREAK)
     monkeypatch.setattr(_lanes, "ANSWER_LIMIT", 0.3)
-    lane = Lane("test")
-    nap = {"postgresql": "SELECT pg_sleep(3)", "mariadb": "SELECT SLEEP(3)"}[database]
-
-    def ask(question: str) -> Any:
-        with connections["default"].cursor() as cursor:
-            cursor.execute(question)
-            return cursor.fetchone()[0]
 
     await lane.ask(ask, "SELECT 1")
     with pytest.raises(CONNECTION_ERRORS):
-        await lane.ask(ask, nap)
+        await lane.ask(ask, NAP[database])
     await lane.ask(discard_connection, "default")
 
     assert await lane.ask(ask, "SELECT 2") == 2
-    lane.close()
+
+
+async def test_a_lane_that_rests_looks_until_there_is_something(lane: Lane) -> None:
+    """It does so in its own thread, and leaves the event loop in peace."""
+    threads: list[threading.Thread] = []
+
+    def look() -> bool:
+        threads.append(threading.current_thread())
+        return len(threads) == 3
+
+    await asyncio.wait_for(lane.rest(look, lambda: 0.01), 10)
+
+    assert threads == [await lane.run(threading.current_thread)] * 3
+
+
+@pytest.mark.parametrize(
+    "disturb", [Lane.stir, lambda lane: lane.submit(int)], ids=["stir", "submit"]
+)
+async def test_a_lane_that_rests_is_there_when_it_is_needed(
+    lane: Lane, disturb: Callable[[Lane], Any]
+) -> None:
+    """It need not have looked once."""
+    resting = asyncio.create_task(lane.rest(lambda: False, lambda: 60.0))
+    await asyncio.sleep(0)
+
+    disturb(lane)
+
+    await asyncio.wait_for(resting, 10)
+
+
+async def test_a_lane_does_not_go_on_resting_for_nobody(lane: Lane) -> None:
+    """Who waits for it may be cancelled."""
+    resting = asyncio.create_task(lane.rest(lambda: False, lambda: 60.0))
+    await asyncio.sleep(0)
+    resting.cancel()
+
+    assert await asyncio.wait_for(lane.run(int), 10) == 0
+    assert resting.cancelled()
+
+
+async def test_what_a_look_raises_ends_the_rest(lane: Lane) -> None:
+    """Whoever waits for the lane hears of it."""
+
+    def look() -> bool:
+        raise OperationalError("The database is away.")
+
+    with pytest.raises(OperationalError, match="away"):
+        await asyncio.wait_for(lane.rest(look, lambda: 0.0), 10)
+
+
+async def test_a_look_that_the_database_does_not_answer_is_given_up(
+    lane: Lane, database: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As any other question: its connection is broken."""
+    if database == "sqlite":
+        pytest.skip(FILE_DOES_NOT_BREAK)
+    monkeypatch.setattr(_lanes, "ANSWER_LIMIT", 0.3)
+
+    await lane.ask(ask, "SELECT 1")
+    with pytest.raises(CONNECTION_ERRORS):
+        await asyncio.wait_for(lane.rest(lambda: ask(NAP[database]), lambda: 0.0), 10)
+    await lane.ask(discard_connection, "default")
+
+    assert await lane.ask(ask, "SELECT 2") == 2
 
 
 def test_close_closes_the_connections(make_pool: Callable[[int], LanePool]) -> None:

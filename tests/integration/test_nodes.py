@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -87,6 +88,25 @@ async def test_a_job_that_blocks_the_loop_does_not_cost_the_node_its_life(start:
     assert len(rescues) > 1
     assert not any(rescues)
     assert (run.status, run.node_id) == (Status.SUCCEEDED, scheduler.node.id)
+
+
+async def test_signs_of_life_come_with_the_passes(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat's own thread is for when they do not, and opens its connection beforehand."""
+    threads: list[str] = []
+    beat = Node.beat
+
+    def note_thread(self: Node, *args: Any) -> None:
+        threads.append(threading.current_thread().name.rsplit("_", 1)[0])
+        beat(self, *args)
+
+    monkeypatch.setattr(Node, "beat", note_thread)
+    await start()
+
+    await await_until(lambda: threads.count("scheduler") >= 3)
+
+    assert "heartbeat" in threads
 
 
 def test_a_node_that_was_away_lets_the_others_come_back_first(node: Node) -> None:

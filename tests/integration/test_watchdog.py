@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
+from async_apscheduler.engine.watchdog import WHILE_IDLE
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
 from async_apscheduler.signals import loop_blocked
 from tests.integration.conftest import Start, finished_run
@@ -149,10 +150,10 @@ async def test_what_belongs_to_no_run_is_named_by_its_place(
     await start()
 
     async def other_work() -> None:
-        time.sleep(2 * SECONDS)  # noqa: ASYNC251  the offence to be seen
+        time.sleep(WHILE_IDLE + SECONDS)  # noqa: ASYNC251  the offence to be seen
 
     await asyncio.create_task(other_work(), name="other")
-    asyncio.get_running_loop().call_soon(lambda: time.sleep(2 * SECONDS))
+    asyncio.get_running_loop().call_soon(lambda: time.sleep(WHILE_IDLE + SECONDS))
     await await_until(lambda: len(reports) >= 4)
 
     assert {report["job_id"] for report in reports} == {None}
