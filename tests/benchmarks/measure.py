@@ -22,8 +22,8 @@ from tests.benchmarks.node import DURABILITY
 from tests.benchmarks.project import (
     NotDurableError,
     describe_database,
-    freeze_what_is_loaded,
     set_up,
+    spare_the_collector,
 )
 from tests.benchmarks.sides import SIDES, Side
 from tests.benchmarks.workload import known_workloads
@@ -62,10 +62,10 @@ def _numbers(workload: str, side: Side, variant: str, scale: dict[str, int]) -> 
     package = f"tests.benchmarks.{workload}"
     if find_spec(f"{package}.{side.module}"):
         own = import_module(f"{package}.{side.module}")
-        freeze_what_is_loaded()
+        spare_the_collector()
         return dict(own.measure(variant, **scale))
     shared = import_module(f"{package}.measuring")
-    freeze_what_is_loaded()
+    spare_the_collector()
     return dict(shared.measure(side, variant, **scale))
 
 

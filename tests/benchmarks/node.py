@@ -17,7 +17,7 @@ import time
 from typing import cast
 
 from tests.benchmarks.peers import peer_of
-from tests.benchmarks.project import configure, freeze_what_is_loaded
+from tests.benchmarks.project import configure, spare_the_collector
 from tests.benchmarks.sides import SIDES, Durability, Side
 from tests.databases import Vendor
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 async def _run(side: Side) -> None:
     peer = peer_of(side)
-    freeze_what_is_loaded()
+    spare_the_collector()
     _say(starting_at=time.time())
     await peer.start()
     _say(pid=os.getpid())

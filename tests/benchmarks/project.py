@@ -46,13 +46,15 @@ _ADMIN_SETTINGS: dict[str, Any] = {
 }
 
 
-def freeze_what_is_loaded() -> None:
-    """Spare the garbage collector the modules, for every side, as `runasyncscheduler` does.
+def spare_the_collector() -> None:
+    """Let the garbage collector come seldom and ignore the modules, as `runasyncscheduler` does.
 
-    It would stop the loop for some 50 ms to look at them, in the middle of a measurement.
+    It would stop the loop for some 50 ms to look at them, in the middle of a measurement. So for
+    every side.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 5, 10)
 
 
 class NotDurableError(Exception):
