@@ -94,7 +94,8 @@ class Lane(Executor):
 
         SystemExit and the like become a RuntimeError, see _tamed().
         """
-        return await self.answer(self.run(_tamed, func, *args, **kwargs))
+        # It is submitted here and now: a loop that is busy comes to another task late.
+        return await self.answer(asyncio.wrap_future(self.submit(_tamed, func, *args, **kwargs)))
 
     async def rest(self, look: Callable[[], bool], pause: Callable[[], float]) -> None:
         """Call `look` in this lane's thread after each `pause`, in seconds, until it returns True.
@@ -136,16 +137,19 @@ class Lane(Executor):
         The outcome is always that of the work itself, which ends soon when its connection is
         broken: who left while a claim is being committed would never start what was claimed.
         """
-        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def give_up() -> None:
+            nonlocal timer
+            self.interrupt()
+            timer = loop.call_later(ANSWER_LIMIT, give_up)
+
+        timer = loop.call_later(ANSWER_LIMIT, give_up)
         try:
-            while not task.done():
-                await asyncio.wait((task,), timeout=ANSWER_LIMIT)
-                if not task.done():
-                    self.interrupt()
-        except asyncio.CancelledError:
-            task.cancel()
-            raise
-        return task.result()
+            return await work
+        finally:
+            timer.cancel()
 
     def interrupt(self) -> None:
         """Break the connections, so that whatever waits for an answer on them gets an error."""

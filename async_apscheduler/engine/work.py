@@ -203,6 +203,8 @@ class Work:
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep until there is something to do, or it is time to look whether there is."""
+        if seconds == 0:  # not even for one turn of the loop, which may be a long one
+            return
         loop = asyncio.get_running_loop()
         pause = self._seconds_to_look()
         is_idle = seconds > pause and self._is_idle()
