@@ -10,12 +10,10 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
-from inspect import iscoroutinefunction
 from typing import Any
 
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.job import Job
-from apscheduler.util import iscoroutinefunction_partial
 
 from async_apscheduler._database import JobThreads, LanePool
 from async_apscheduler.conf import get_settings
@@ -53,7 +51,7 @@ class DjangoExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler is unty
     def start_run(self, run: Run, on_end: Callable[[Run], None]) -> None:
         """Begin a run; `on_end` is called on the loop when it has ended."""
         run.context.save_progress = _save_progress
-        runs = self._coroutine_runs if is_coroutine_function(run.job.func) else self._thread_runs
+        runs = self._coroutine_runs if run.loaded.is_coroutine else self._thread_runs
         runs.start(run, on_end)
 
     def cancel(self, run: Run, reason: Reason) -> None:
@@ -74,13 +72,6 @@ class DjangoExecutor(BaseExecutor):  # type: ignore[misc]  # APScheduler is unty
         """APScheduler's way to submit a job: record the runs without a claim."""
         for run_time in run_times:
             self._scheduler.start_unclaimed(job, run_time)
-
-
-def is_coroutine_function(func: Any) -> bool:
-    """Return True if calling `func` gives a coroutine, be it an instance's ``async __call__``."""
-    return iscoroutinefunction_partial(func) or iscoroutinefunction(
-        getattr(func, "__call__", None)  # noqa: B004  # it is asked what it is, not called
-    )
 
 
 def _save_progress(context: RunContext, progress: dict[str, Any]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 from apscheduler.job import Job
+from apscheduler.util import iscoroutinefunction_partial
 
 from async_apscheduler.context import RunContext
 from async_apscheduler.models import Reason, Status
@@ -28,11 +30,24 @@ class LoadedJob:
     retry_delay: float = 0.0
     retry_on_lost: bool = False
     lost_runs: int = 0
+    is_coroutine: bool = field(init=False)
+    """True if calling the job's function gives a coroutine."""
+
+    def __post_init__(self) -> None:
+        # Found out here, while there is time, and not when the job is due.
+        object.__setattr__(self, "is_coroutine", _is_coroutine_function(self.job.func))
 
     @property
     def may_run_again(self) -> bool:
         """True if a run of this job may go back to pending."""
         return self.max_attempts > 1 or self.retry_on_lost
+
+
+def _is_coroutine_function(func: Any) -> bool:
+    """Return True also for an instance whose ``__call__`` is one."""
+    return iscoroutinefunction_partial(func) or iscoroutinefunction(
+        getattr(func, "__call__", None)  # noqa: B004  # it is asked what it is, not called
+    )
 
 
 @dataclass(slots=True, eq=False)

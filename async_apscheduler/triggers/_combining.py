@@ -141,12 +141,14 @@ def next_fire(trigger: BaseTrigger, previous: datetime, now: datetime) -> dateti
     APScheduler's cron trigger looks from `now` on if that is earlier than `previous`, and would
     find the same fire again if both are the same.
     """
-    now = max(now, in_utc(previous) + _TICK, key=in_utc)
+    started = in_utc(previous)
+    if started >= in_utc(now):
+        now = started + _TICK
     fire: datetime | None = trigger.get_next_fire_time(on_the_clock(previous), now)
     if fire is None:
         return None
     fire = on_the_clock(fire)
-    if in_utc(fire) <= in_utc(previous):
+    if in_utc(fire) <= started:
         raise InvalidTriggerError(
             f"{trigger} returned {fire.isoformat()} as the fire after {previous.isoformat()}; a "
             "trigger must move on. Correct its get_next_fire_time()."

@@ -29,7 +29,7 @@ def on_the_clock(moment: datetime) -> datetime:
     Where clocks are set forward, APScheduler's cron trigger returns times in the hour that they
     leave out. Such a time equals one an hour later, but does not look like it.
     """
-    return in_utc(moment).astimezone(moment.tzinfo)
+    return moment if moment.tzinfo is UTC else in_utc(moment).astimezone(moment.tzinfo)
 
 
 def zone_name(zone: tzinfo | None) -> str:

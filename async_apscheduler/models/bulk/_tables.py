@@ -11,6 +11,9 @@ Row = Mapping[str, Any]
 """Values by the attribute names of fields."""
 
 
+TEXTS = (models.CharField, models.TextField)
+
+
 class Table:
     """The table of a model in one database."""
 
@@ -81,9 +84,16 @@ class Table:
         for name in rows[0]:
             values = [row[name] for row in rows]
             first = values[0]
-            if name != own and all(value is first for value in values):
+            if name != own and values[-1] is first and len(set(map(id, values))) == 1:
                 shared[name] = self.prepared(name, first)
             else:
-                prepare = self._fields[name].get_db_prep_save
-                columns[name] = [prepare(value, self.connection) for value in values]
+                columns[name] = self._all_prepared(name, values)
         return columns, shared
+
+    def _all_prepared(self, name: str, values: list[Any]) -> list[Any]:
+        """See prepared(); a text goes to every driver as it is, so that none need be asked."""
+        field = self._fields[name]
+        is_text = isinstance(getattr(field, "target_field", field), TEXTS)
+        if is_text and set(map(type, values)) == {str}:
+            return values
+        return [field.get_db_prep_save(value, self.connection) for value in values]
