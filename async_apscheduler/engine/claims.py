@@ -30,7 +30,7 @@ from async_apscheduler.models.fields import MomentField
 LEAD = timedelta(milliseconds=50)
 """How long before their time runs are claimed, so that they can start at it."""
 
-MAX_BATCH = 500
+MAX_BATCH = 1000
 """Runs that one pass claims at most, so that the loop can start them between two passes."""
 
 MIN_BATCH = 50
