@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.arguments import names_of, positive
-from tests.benchmarks.sides import OURS, SIDES
+from tests.benchmarks.sides import OURS, REFERENCE, SIDES
 from tests.benchmarks.workload import Workload, known_workloads
 from tests.databases import VENDORS, Vendor
 
@@ -51,7 +51,9 @@ def parse_options() -> Options:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--quick", action="store_true", help="small workloads and one round: some minutes"
+        "--quick",
+        action="store_true",
+        help=f"each workload once, small, on one database: {OURS} beside {REFERENCE}",
     )
     parser.add_argument(
         "--long", action="store_true", help="also what takes more than some minutes each"
@@ -59,7 +61,6 @@ def parse_options() -> Options:
     parser.add_argument(
         "--sides",
         type=names_of(tuple(SIDES)),
-        default=list(SIDES),
         metavar="NAME,NAME",
         help=f"only {OURS} and these of {', '.join(SIDES)}",
     )
@@ -91,6 +92,7 @@ def parse_options() -> Options:
         "--output", type=Path, metavar="FILE", help="also append each measurement, a JSON line"
     )
     given = parser.parse_args()
+    sides = [OURS, REFERENCE] if given.quick else list(SIDES)
     return Options(
         workloads={name: known[name] for name in given.workloads},
         databases=given.databases or list(VENDORS),
@@ -98,7 +100,7 @@ def parse_options() -> Options:
         rounds=given.rounds or (1 if given.quick else ROUNDS),
         quick=given.quick,
         long=given.long,
-        only=given.sides,
+        only=given.sides or sides,
         ours_only=given.ours_only,
         output=given.output,
     )

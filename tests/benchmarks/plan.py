@@ -71,6 +71,13 @@ def places(database: Database, *, quick: bool) -> list[Place]:
     return [Place(database, "full")]
 
 
+def _places_of(table: Table, where: Sequence[Place], options: Options) -> Sequence[Place]:
+    """Return where a table is measured: once for a first impression, unless places were named."""
+    if not options.quick or options.named:
+        return where
+    return [place for place in where if place.database.vendor in table.workload.vendors][:1]
+
+
 def contenders(table: Table, place: Place, options: Options) -> list[Contender]:
     """Return who takes part."""
     workload, vendor = table.workload, place.database.vendor
@@ -102,6 +109,8 @@ def measurements(
     for number in range(options.rounds):
         for place in where:
             for index, table in enumerate(planned):
+                if place not in _places_of(table, where, options):
+                    continue
                 order = contenders(table, place, options)
                 for contender in order if number % 2 == 0 else reversed(order):
                     yield Measurement(number, index, place, contender)

@@ -23,7 +23,7 @@ BY_FUNCTIONS = Contender(REFERENCE, FUNCTIONS)
 WORKLOAD = Workload(
     title="{jobs} jobs each second for {seconds} s: lateness",
     scales=({"jobs": 50, "seconds": 20},),
-    quick_scales=({"jobs": 50, "seconds": 5},),
+    quick_scales=({"jobs": 50, "seconds": 3},),
     contenders=(
         Contender(OURS, COROUTINES),
         BY_FUNCTIONS,

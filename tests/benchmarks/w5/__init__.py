@@ -21,7 +21,7 @@ BY_FUNCTIONS = Contender(REFERENCE, FUNCTIONS, up_to=1000)
 WORKLOAD = Workload(
     title="{jobs:,} jobs that wait a second, due at one instant",
     scales=({"jobs": 1000}, {"jobs": 10_000}),
-    quick_scales=({"jobs": 1000},),
+    quick_scales=({"jobs": 100},),
     contenders=(
         Contender(OURS, COROUTINES),
         BY_FUNCTIONS,

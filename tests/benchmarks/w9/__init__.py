@@ -21,7 +21,7 @@ OF_OURS = Contender(OURS, COROUTINES)
 WORKLOAD = Workload(
     title="{requests} times run now, from another process to the first line of the job",
     scales=({"requests": 30},),
-    quick_scales=({"requests": 10},),
+    quick_scales=({"requests": 5},),
     contenders=(
         OF_OURS,
         Contender(PROCRASTINATE, COROUTINES),
