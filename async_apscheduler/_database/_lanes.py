@@ -102,13 +102,13 @@ class Lane(Executor):
 
         Or until stir() is called, or anything else is submitted. The loop sleeps meanwhile: to wake
         it for each look would cost as much as the look does. Raises what `look` raises, also when
-        the database does not answer: after ANSWER_LIMIT, give or take half of it.
+        the database does not answer it within ANSWER_LIMIT; see ask().
         """
         self._stirred.clear()
-        looking = asyncio.wrap_future(self._thread.submit(self._look, look, pause))
+        looking = asyncio.wrap_future(self._thread.submit(_tamed, self._look, look, pause))
         try:
             while not looking.done():
-                await asyncio.wait((looking,), timeout=ANSWER_LIMIT)
+                await asyncio.wait((looking,), timeout=ANSWER_LIMIT / 2)
                 if time.monotonic() - self._look_began > ANSWER_LIMIT / 2:
                     self.interrupt()
         except asyncio.CancelledError:

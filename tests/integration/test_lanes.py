@@ -392,13 +392,19 @@ async def test_a_lane_does_not_go_on_resting_for_nobody(lane: Lane) -> None:
     assert resting.cancelled()
 
 
-async def test_what_a_look_raises_ends_the_rest(lane: Lane) -> None:
-    """Whoever waits for the lane hears of it."""
+@pytest.mark.parametrize(
+    ("raised", "arrives"),
+    [(OperationalError("away"), OperationalError), (SystemExit("away"), RuntimeError)],
+)
+async def test_what_a_look_raises_ends_the_rest(
+    lane: Lane, raised: BaseException, arrives: type[Exception]
+) -> None:
+    """Whoever waits for the lane hears of it, and no trigger's SystemExit ends the process."""
 
     def look() -> bool:
-        raise OperationalError("The database is away.")
+        raise raised
 
-    with pytest.raises(OperationalError, match="away"):
+    with pytest.raises(arrives, match="away"):
         await asyncio.wait_for(lane.rest(look, lambda: 0.0), 10)
 
 
