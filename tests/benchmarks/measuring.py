@@ -19,7 +19,7 @@ PATIENCE = 15.0
 AHEAD = 1.0
 """Seconds that must lie between the last insert and the due instant: a scheduler starts in them."""
 
-LONGEST_LEAD = 60.0
+LONGEST_LEAD = 300.0
 
 
 class Heartbeat:
@@ -72,7 +72,7 @@ def insert_ahead(
     When it returns, the instant is at least `ahead` seconds away.
 
     Where a busy machine takes too long to insert, it is done again with more time; so `insert`
-    begins by deleting what is there. Raises RuntimeError if a minute is not enough.
+    begins by deleting what is there. Raises RuntimeError if LONGEST_LEAD is not enough.
     """
     while lead <= LONGEST_LEAD:
         due = datetime.now(UTC) + timedelta(seconds=lead)
@@ -80,7 +80,9 @@ def insert_ahead(
         if (due - datetime.now(UTC)).total_seconds() >= ahead:
             return due
         lead *= 2
-    raise RuntimeError("The jobs were due before all of them were inserted, even in a minute.")
+    raise RuntimeError(
+        f"The jobs were due before all of them were inserted, even in {LONGEST_LEAD:g} seconds."
+    )
 
 
 async def wait_for_end(

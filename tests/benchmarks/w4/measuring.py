@@ -19,6 +19,9 @@ SECONDS = 5
 """How many of the seconds count."""
 
 LEAD = 4.0
+LONGEST_INSERT = 80.0
+"""Seconds that the insertion is given at first; a side that needs more gets more."""
+
 INSTANTS = 100
 """At so many different times the jobs that are not due are due."""
 
@@ -37,7 +40,8 @@ async def _measure(peer: Peer, func: work.Work, jobs: int) -> dict[str, float]:
         first[:] = [due.replace(microsecond=0) + SECOND]
         peer.insert(func, _tasks(first[0], jobs))
 
-    await asyncio.to_thread(insert_ahead, insert, LEAD + jobs / 3000, ahead=LEAD / 2)
+    lead = LEAD + min(jobs / 3000, LONGEST_INSERT)
+    await asyncio.to_thread(insert_ahead, insert, lead, ahead=LEAD / 2)
     await peer.start()
     # The first second does not count: what is loaded or connected late is there afterwards.
     begin = first[0].timestamp() + 1
