@@ -43,15 +43,7 @@ class Question:
 
     def ask(self, *shape: Hashable, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows; `shape` are the arguments of `build`, `values` what is in the slots."""
-        return self.converted(self.ask_driver(*shape, **values), *shape)
-
-    def ask_driver(self, *shape: Hashable, **values: Any) -> Any:
-        """Return the rows as the driver gives them, see ask(); enough to compare them."""
         return self._statements.of(shape).rows(values)
-
-    def converted(self, rows: Any, *shape: Hashable) -> list[tuple[Any, ...]]:
-        """Return what ask() makes of the driver's rows."""
-        return self._statements.of(shape).converted(rows)
 
 
 class Change:
@@ -93,12 +85,10 @@ class _Statement:
         self._compiler = query.get_compiler(using=queryset.db)
         self._sql, self._parameters = self._compiler.as_sql()
 
-    def rows(self, values: dict[str, Any]) -> Any:
+    def rows(self, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         with connections[self._database].cursor() as cursor:
             self._execute(cursor, values)
-            return cursor.fetchall()
-
-    def converted(self, rows: Any) -> list[tuple[Any, ...]]:
+            rows = cursor.fetchall()
         return list(self._compiler.results_iter(results=[rows], tuple_expected=True))
 
     def count(self, values: dict[str, Any]) -> int:

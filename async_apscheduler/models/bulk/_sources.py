@@ -78,14 +78,9 @@ def _json(table: Table, columns: Mapping[str, list[Any]]) -> Source:
 
 
 def _selects(table: Table, columns: Mapping[str, list[Any]]) -> Source:
-    others = len(next(iter(columns.values()))) - 1
-    selects = "SELECT " + ", ".join(f"%s AS {table.new(name)}" for name in columns)
+    count = len(next(iter(columns.values())))
+    first = ", ".join(f"%s AS {table.new(name)}" for name in columns)
     other = ", ".join(["%s"] * len(columns))
-    if others and getattr(table.connection, "mysql_is_mariadb", False):
-        # Measured for 500 rows, in milliseconds: insert 3.2 to 2.5, update 5.7 to 5.2. MySQL writes
-        # it differently.
-        selects += " UNION ALL VALUES " + ", ".join([f"({other})"] * others)
-    else:
-        selects += f" UNION ALL SELECT {other}" * others
+    selects = " UNION ALL SELECT ".join([first, *[other] * (count - 1)])
     parameters = list(chain.from_iterable(zip(*columns.values(), strict=True)))
-    return Source(f"({selects}) AS new_rows", parameters)
+    return Source(f"(SELECT {selects}) AS new_rows", parameters)
