@@ -45,33 +45,23 @@ class Lookout:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._outlook = Question(_outlook_of)
-        self._found: Any = None
 
     def look(self, now: datetime, executors: Iterable[str]) -> Outlook:
         """Return what there is to do, by one indexed query.
 
         Raises NodeEvictedError.
         """
-        self._found = self._ask(now, executors)
-        if not self._found:
+        found = self._outlook.ask(
+            get_settings().environment, tuple(executors), now=now, node=self._node.id
+        )
+        if not found:
             raise self._node.evicted()
-        return Outlook(*self._outlook.converted(self._found, *_shape(executors))[0])
-
-    def has_changed(self, now: datetime, executors: Iterable[str]) -> bool:
-        """Return True if there is something else to do than at the last look."""
-        return bool(self._ask(now, executors) != self._found)
-
-    def _ask(self, now: datetime, executors: Iterable[str]) -> Any:
-        return self._outlook.ask_driver(*_shape(executors), now=now, node=self._node.id)
+        return Outlook(*found[0])
 
     def runs_to_cancel(self) -> list[int]:
         """Return the keys of this node's runs that somebody asked to cancel."""
         runs = DjangoJobExecution.objects.running().on_node(self._node.id)
         return list(runs.filter(cancel_requested_at__isnull=False).values_list("pk", flat=True))
-
-
-def _shape(executors: Iterable[str]) -> tuple[str, tuple[str, ...]]:
-    return get_settings().environment, tuple(executors)
 
 
 def _outlook_of(environment: str, executors: tuple[str, ...]) -> Any:

@@ -65,9 +65,9 @@ class Pass:
     def has_news(self, now: datetime, executors: list[str]) -> bool:
         """Return True if a pass is worthwhile: something is due, or not as it was last found.
 
-        Raises whatever the database raises.
+        Raises NodeEvictedError, and whatever the database raises.
         """
-        if self._commits.has_moved() and self._lookout.has_changed(now, executors):
+        if self._commits.has_moved() and self._lookout.look(now, executors) != self._outlook:
             self.expect_news()
         return self._is_news_expected or self._is_due(now)
 

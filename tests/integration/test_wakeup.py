@@ -405,17 +405,17 @@ async def test_a_connection_that_has_gone_silent_is_replaced(
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note each look at the database, and each question whether one is due."""
     seen: list[str] = []
-    ask, has_moved = Lookout._ask, CommitCounter.has_moved
+    look, has_moved = Lookout.look, CommitCounter.has_moved
 
     def count_look(self: Lookout, *args: Any) -> Any:
         seen.append("look")
-        return ask(self, *args)
+        return look(self, *args)
 
     def count_question(self: CommitCounter) -> bool:
         seen.append("question")
         return has_moved(self)
 
-    monkeypatch.setattr(Lookout, "_ask", count_look)
+    monkeypatch.setattr(Lookout, "look", count_look)
     monkeypatch.setattr(CommitCounter, "has_moved", count_question)
     return seen
 
