@@ -56,9 +56,9 @@ class Housekeeping:
             )
         if jobs_are_over:
             _jobs_that_are_over(get_settings().environment).delete()
-        may_release = self._store is not None and now >= self._release_at
-        if self._store is not None and may_release:
-            self._store.release_readable()
+        may_release = now >= self._release_at
+        if may_release:
+            self._release_readable()
             self._release_at = now + RELEASE_INTERVAL.total_seconds()
         self._due_at = now + get_settings().heartbeat_interval
         return nodes_are_silent or may_release
@@ -68,6 +68,10 @@ class Housekeeping:
         node, limit = self._node.id, self._node.silence_limit()
         found = self._chores.ask(get_settings().environment, node=node, limit=limit)
         return found[0] if found else (True, True, True, 0)
+
+    def _release_readable(self) -> None:
+        if self._store is not None:
+            self._store.release_readable()
 
     def _rescue(self) -> None:
         rescue = self._node.rescue()

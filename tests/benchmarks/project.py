@@ -46,6 +46,10 @@ _ADMIN_SETTINGS: dict[str, Any] = {
 }
 
 
+COLLECTION = (10_000, 5, 10)
+"""That of `async_apscheduler.management.process`, which not every side can import."""
+
+
 def spare_the_collector() -> None:
     """Let the garbage collector come seldom and ignore the modules, as `runasyncscheduler` does.
 
@@ -54,7 +58,7 @@ def spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 5, 10)
+    gc.set_threshold(*COLLECTION)
 
 
 class NotDurableError(Exception):

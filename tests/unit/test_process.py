@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
-from async_apscheduler.management.process import COLLECTION, collect_garbage_less_often
+from async_apscheduler.management.process import (
+    COLLECTION,
+    collect_garbage_less_often,
+    run_loop,
+)
+from tests.benchmarks.project import COLLECTION as OF_THE_BENCHMARKS
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +31,24 @@ def test_the_garbage_collector_comes_less_often() -> None:
     collect_garbage_less_often()
 
     assert gc.get_threshold()[:2] == COLLECTION[:2]
+
+
+def test_the_scheduler_works_under_them() -> None:
+    """They are set before its loop begins."""
+    gc.set_threshold(700, 10, 10)
+    found: list[tuple[int, int, int]] = []
+
+    async def work() -> None:
+        found.append(gc.get_threshold())
+
+    run_loop(cast(Any, None), work())  # the runner is asked only when the loop is to end
+
+    assert found[0][:2] == COLLECTION[:2]
+
+
+def test_the_benchmarks_measure_under_them() -> None:
+    """They cannot import them: some peers' environments lack what ours needs."""
+    assert OF_THE_BENCHMARKS == COLLECTION
 
 
 @pytest.mark.parametrize("own", [0, 50_000], ids=["switched off", "higher"])

@@ -177,7 +177,7 @@ def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
     portion: list[Row] = []
     size = 0
     for row in rows:
-        length = sum([len(value) for value in row.values() if type(value) is str])
+        length = sum([len(value) for value in row.values() if isinstance(value, str)])
         if portion and (len(portion) >= MAX_ROWS or size + length > MAX_TEXT):
             yield portion
             portion, size = [], 0
