@@ -89,7 +89,12 @@ class Migration(migrations.Migration):
                         blank=True, default="", max_length=100, verbose_name="environment"
                     ),
                 ),
-                ("version", models.PositiveBigIntegerField(default=1, verbose_name="version")),
+                (
+                    "version",
+                    models.PositiveBigIntegerField(
+                        default=async_apscheduler.models.fields.new_version, verbose_name="version"
+                    ),
+                ),
                 ("error", models.TextField(blank=True, default="", verbose_name="error")),
                 (
                     "held_run_time",

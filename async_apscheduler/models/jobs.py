@@ -17,7 +17,7 @@ from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import AsyncAPSchedulerError, InvalidJobError
 from async_apscheduler.models.changes import JobChange, record_change
 from async_apscheduler.models.executions import DjangoJobExecution
-from async_apscheduler.models.fields import ExactCharField, MomentField
+from async_apscheduler.models.fields import ExactCharField, MomentField, new_version
 from async_apscheduler.models.job_words import MAX_LOST_RUNS
 from async_apscheduler.models.loading import restore_trigger, trigger_json
 from async_apscheduler.models.managers import ConfiguredModel
@@ -78,7 +78,8 @@ class DjangoJob(ConfiguredModel):
         _("source"), max_length=10, choices=Source.choices, default=Source.API
     )
     environment = models.CharField(_("environment"), max_length=100, blank=True, default="")
-    version = models.PositiveBigIntegerField(_("version"), default=1)
+    version = models.PositiveBigIntegerField(_("version"), default=new_version)
+    """Another number after each edit; schedulers keep what they have decoded by id and version."""
     error = models.TextField(_("error"), blank=True, default="")
     held_run_time = MomentField(_("held run"), null=True, blank=True)
     """The next run time at the moment of the quarantine, given back at the release."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from async_apscheduler import signals
-from async_apscheduler.models import DjangoJobExecution, Status
+from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
 from async_apscheduler.schedulers import DjangoScheduler
 from tests.support import await_until
 from tests.testapp import work
@@ -24,6 +24,13 @@ def clean_jobs() -> Iterator[None]:
     work.thread_gate.clear()
     yield
     work.thread_gate.set()
+
+
+@pytest.fixture
+def versions_from_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the version of a new job be 1, so that it tells how often the job was edited."""
+    field = DjangoJob._meta.get_field("version")
+    monkeypatch.setattr(field, "_get_default", lambda: 1)
 
 
 @pytest.fixture

@@ -43,7 +43,10 @@ from tests.support import await_until, committed_data, wait_until
 from tests.testapp import functions
 from tests.testapp.triggers import Slotted
 
-pytestmark = pytest.mark.django_db(databases=["default", "other"])
+pytestmark = [
+    pytest.mark.django_db(databases=["default", "other"]),
+    pytest.mark.usefixtures("versions_from_1"),
+]
 
 NOON = datetime(2031, 5, 17, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

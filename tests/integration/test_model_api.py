@@ -50,7 +50,10 @@ from async_apscheduler.registry import job, registry, scheduled_job
 from tests.support import committed_data, wait_until
 from tests.testapp import functions, work
 
-pytestmark = pytest.mark.django_db(databases=["default", "other"])
+pytestmark = [
+    pytest.mark.django_db(databases=["default", "other"]),
+    pytest.mark.usefixtures("versions_from_1"),
+]
 
 NOON = datetime(2031, 5, 17, 12, 0, 0, 123456, tzinfo=UTC)
 HOUR = timedelta(hours=1)

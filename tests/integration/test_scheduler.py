@@ -679,6 +679,25 @@ async def test_room_bounds_the_runs_of_a_node(start: Start) -> None:
     assert active == 3
 
 
+async def test_a_job_added_again_under_its_id_is_not_taken_for_the_one_that_was_removed(
+    start: Start,
+) -> None:
+    """What a scheduler remembers of the first one, it has decoded it, must not run."""
+    await start()
+    hourly = {"trigger": "interval", "hours": 1, "id": "job"}
+    job = await DjangoJob.objects.aschedule(work.mark, args=["the first"], **hourly)
+    await job.arun()
+    await await_until(lambda: work.seen == ["the first"])
+    await finished_run("job")
+
+    await job.aremove()
+    job = await DjangoJob.objects.aschedule(work.mark, args=["the second"], **hourly)
+    await job.arun()
+
+    await await_until(lambda: len(work.seen) == 2)
+    assert work.seen == ["the first", "the second"]
+
+
 async def test_a_one_off_job_added_again_at_the_same_time_stops_nothing(start: Start) -> None:
     """A run that has been is not repeated, and the other jobs go on."""
     scheduler = await start()
