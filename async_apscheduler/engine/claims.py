@@ -243,7 +243,7 @@ class Claims:
                 )
             else:
                 # Until its time a claim must be easy to take back, and an earlier run may end.
-                if next_run_time <= batch.now or plan.is_plain_run:
+                if next_run_time <= batch.now or plan.is_easy_to_undo:
                     batch.add(job, plan)
 
     def _load(self, versions: dict[str, int], batch: Batch) -> dict[str, LoadedJob]:

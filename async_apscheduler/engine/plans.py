@@ -13,6 +13,9 @@ from async_apscheduler.triggers import fire_times
 MAX_BURST = 100
 """How many late fires of a job without coalescing become runs; older ones count as missed."""
 
+SHORTEST_PERIOD = timedelta(milliseconds=500)
+"""Between two fires of a job that is claimed before its time: safely more than any such lead."""
+
 
 @dataclass(slots=True)
 class Plan:
@@ -31,10 +34,15 @@ class Plan:
     """The job's next fire; None if there is none."""
 
     @property
-    def is_plain_run(self) -> bool:
-        """True for one run of a job that fires again, and nothing else."""
+    def is_easy_to_undo(self) -> bool:
+        """True for one run of a job that fires again, and nothing else.
+
+        Not so soon that the next fire might be claimed before this run begins.
+        """
         is_one = len(self.start) == 1 and not self.wait and not self.skipped
-        return is_one and self.next_run_time is not None
+        if not is_one or self.next_run_time is None:
+            return False
+        return self.next_run_time - self.start[0] >= SHORTEST_PERIOD
 
 
 def plan_fires(job: Job, now: datetime, *, active: int, room: int) -> Plan:

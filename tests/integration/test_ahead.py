@@ -142,6 +142,37 @@ async def test_a_job_that_does_not_fire_again_is_left_for_its_time(start: Start)
     await await_until(lambda: len(work.seen) == 2)
 
 
+async def test_a_job_that_fires_again_in_that_moment_is_left_for_its_time(start: Start) -> None:
+    """Else the claim of each fire would make the one before it look as if somebody had edited it.
+
+    A job that fired more often than that moment is long, and whose runs may overlap, lost nearly
+    all of them, without a trace.
+    """
+    await start()
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+
+    await DjangoJob.objects.aschedule(
+        work.mark,
+        "interval",
+        seconds=0.05,
+        start_date=soon,
+        end_date=soon + timedelta(seconds=1),
+        id="job",
+        args=["again"],
+        max_instances=100,
+        coalesce=False,
+        misfire_grace_time=None,
+    )
+
+    async def is_over() -> bool:
+        return not await DjangoJob.objects.aexists()
+
+    await await_until(is_over)
+    await await_until(lambda: len(work.seen) == 21)
+    statuses = [run.status for run in await runs_of("job")]
+    assert statuses == [Status.SUCCEEDED] * 21
+
+
 async def test_an_earlier_run_may_still_end_in_that_moment(start: Start) -> None:
     """A job whose run goes on is not claimed ahead, or the next would count as an overlap."""
     work.gates["gate"] = asyncio.Event()

@@ -123,6 +123,23 @@ def test_a_one_off_job_has_no_next_fire() -> None:
     assert result == Plan(start=[START], next_run_time=None)
 
 
+@pytest.mark.parametrize(("seconds", "is_easy"), [(60, True), (0.4, False)])
+def test_only_a_claim_before_the_next_fire_is_easy_to_undo(seconds: float, is_easy: bool) -> None:
+    """Where the next fire may be claimed before this one has begun it is not."""
+    trigger = IntervalTrigger(seconds=seconds, start_date=START, timezone=UTC)
+
+    assert plan(job(trigger=trigger), START).is_easy_to_undo == is_easy
+
+
+def test_a_claim_that_does_more_than_begin_one_run_is_not_easy_to_undo() -> None:
+    """Neither the only run of a job, nor one that waits or was skipped."""
+    once = job(trigger=DateTrigger(START), next_run_time=START)
+
+    assert not plan(once, minutes(0)).is_easy_to_undo
+    assert not plan(job(), minutes(0), room=0).is_easy_to_undo
+    assert not plan(job(), minutes(0), active=1).is_easy_to_undo
+
+
 def test_a_year_of_missed_seconds_is_counted_without_stepping() -> None:
     """31 million fires of a one-second interval fold into a row."""
     trigger = IntervalTrigger(seconds=1, start_date=START, timezone=UTC)
