@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import IntegrityError, OperationalError, connections, transaction
+from django.db import IntegrityError, OperationalError, connections
 from django.db.models import Count, F, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
@@ -29,6 +29,15 @@ from async_apscheduler.models.fields import MomentField
 
 LEAD = timedelta(milliseconds=50)
 """How long before their time runs are claimed, so that they can start at it."""
+
+LONGEST_LEAD = timedelta(milliseconds=250)
+"""The same where so many are due that to claim them takes longer."""
+
+USUAL_PACE = 100e-6
+"""Seconds that each run takes in a claim of many, until one has shown how fast it is here."""
+
+HEADROOM = 2
+"""How much longer a claim may take than the last one, which came right after another perhaps."""
 
 MAX_BATCH = 1000
 """Runs that one pass claims at most, so that the loop can start them between two passes."""
@@ -53,6 +62,18 @@ class Claims:
         """How many claims in a row have taken all that they might."""
         self._took = 0.0
         """Seconds that the last claim held the locks of others up."""
+        self._pace = USUAL_PACE
+        """Seconds that each run took in the last claim of many."""
+
+    @property
+    def lead(self) -> timedelta:
+        """How long before their time to claim runs: as long as that takes for all due soon."""
+        needed = timedelta(seconds=HEADROOM * self._pace * self._decoded.upcoming)
+        return min(max(LEAD, needed), LONGEST_LEAD)
+
+    def feasible(self, time_left: timedelta) -> int:
+        """Return how many runs can be claimed in that time; a few always can."""
+        return max(MIN_BATCH, int(time_left.total_seconds() / self._pace))
 
     @property
     def batch_size(self) -> int:
@@ -132,6 +153,8 @@ class Claims:
         # then looks which of these runs are there, and starts them.
         self._doubtful = []
         self._took = time.monotonic() - began
+        if len(batch.claimed.runs) >= MIN_BATCH:
+            self._pace = self._took / len(batch.claimed.runs)
         is_full = len(batch.claimed.runs) == room == self.batch_size
         self._full_claims = min(self._full_claims + 1, 9) if is_full else 0
         self._decoded.forget(batch.claimed.removed)
@@ -153,32 +176,6 @@ class Claims:
             if run.context.id is not None:
                 confirmed.append(run)
         return confirmed
-
-    def still_wanted(self, runs: list[Run]) -> list[Run]:
-        """Return those of the runs, claimed ahead, whose jobs are as they were at the claim.
-
-        The others are given back: their rows go, and a job that is still to fire then does so. A
-        run of a job that does not fire again, or that somebody asked for, is always wanted: a clock
-        that was set back by a moment since the claim makes it look as if it were claimed ahead.
-        """
-        jobs = DjangoJob.objects.filter(pk__in=[run.job.id for run in runs])
-        found = {pk: state for pk, *state in jobs.values_list("pk", "version", "next_run_time")}
-        changed = [
-            run
-            for run in runs
-            if run.next_run_time is not None
-            and found.get(run.job.id) != [run.loaded.version, run.next_run_time]
-        ]
-        if not changed:
-            return runs
-        with transaction.atomic(using=DjangoJob.objects.db):
-            own = DjangoJobExecution.objects.running().on_node(self._node.id)
-            own.filter(pk__in=[run.context.id for run in changed]).delete()
-            for run in changed:
-                jobs.scheduled().filter(pk=run.job.id, next_run_time=run.next_run_time).update(
-                    next_run_time=run.run_time
-                )
-        return [run for run in runs if run not in changed]
 
     def _take_pending(self, batch: Batch, executors: list[str], room: int) -> None:
         """Take runs that wait: run now, retries, and fires that waited for an earlier one."""
@@ -221,7 +218,7 @@ class Claims:
         if room <= 0:
             return
         environment = get_settings().environment
-        rows = self._due.ask(environment, tuple(executors), room, until=batch.now + LEAD)
+        rows = self._due.ask(environment, tuple(executors), room, until=batch.now + self.lead)
         if not rows:
             return
         loaded = self._load({pk: version for pk, version, _ in rows}, batch)

@@ -35,6 +35,8 @@ class DecodedJobs:
         self._store = store
         self._jobs: dict[str, LoadedJob] = {}
         self._upcoming: dict[str, int] = {}
+        self.upcoming = 0
+        """How many jobs were due soon at the last look ahead, MAX_AHEAD at most."""
 
     def load(
         self, versions: Mapping[str, int]
@@ -70,7 +72,9 @@ class DecodedJobs:
         """
         if not self._upcoming:
             known = self._jobs
-            for job_id, version in upcoming.values_list("pk", "version")[:MAX_AHEAD]:
+            rows = list(upcoming.values_list("pk", "version")[:MAX_AHEAD])
+            self.upcoming = len(rows)
+            for job_id, version in rows:
                 if job_id not in known or known[job_id].version != version:
                     self._upcoming[job_id] = version
         portion = dict(islice(self._upcoming.items(), PORTION))

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import groupby
 
 from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.active import ActiveRuns
-from async_apscheduler.engine.claims import LEAD, Claims
+from async_apscheduler.engine.claims import LONGEST_LEAD
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.runs import Run
+from async_apscheduler.engine.second_look import still_wanted
 from async_apscheduler.signals import work_failed
 
 LOOK_BEFORE = timedelta(milliseconds=5)
@@ -31,30 +31,39 @@ class HeldRuns:
         node: Node,
         lane: Lane,
         runs: ActiveRuns,
-        claims: Claims,
         *,
         on_return: Callable[[], None],
     ) -> None:
         self._node = node
         self._lane = lane
         self._runs = runs
-        self._claims = claims
         self._on_return = on_return
+        self._waiting: dict[datetime, list[Run]] = {}
+        """Runs that have not been looked at again, by their time."""
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def next_look(self) -> datetime | None:
+        """When the lane should be free, to look at the next of them again."""
+        return min(self._waiting) - LOOK_BEFORE if self._waiting else None
 
     def hold(self, runs: list[Run]) -> None:
         """Take runs that lie ahead; from now on they count as going on."""
         self._runs.expect(runs)
-        runs.sort(key=lambda run: run.run_time)
-        for run_time, together in groupby(runs, key=lambda run: run.run_time):
-            task = asyncio.create_task(self._start(list(together), run_time), name="held runs")
+        for run in runs:
+            if run.run_time in self._waiting:
+                self._waiting[run.run_time].append(run)
+                continue
+            self._waiting[run.run_time] = [run]
+            task = asyncio.create_task(self._start_at(run.run_time), name="held runs")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _start(self, runs: list[Run], run_time: datetime) -> None:
+    async def _start_at(self, run_time: datetime) -> None:
         await self._sleep_until(run_time - LOOK_BEFORE)
+        runs = self._waiting.pop(run_time)
         try:
-            wanted = await self._lane.ask(self._claims.still_wanted, runs)
+            wanted = await self._lane.ask(still_wanted, runs)
         except Exception as error:
             # They are ours, and while the database is away nobody can have changed their jobs.
             work_failed.send_robust(type(self), part="pass", error=error, retry_in=None)
@@ -69,6 +78,6 @@ class HeldRuns:
 
     async def _sleep_until(self, moment: datetime) -> None:
         """Sleep; the clock may have jumped back since the claim, but no claim is longer ahead."""
-        left = min(moment - self._node.now(), LEAD)
+        left = min(moment - self._node.now(), LONGEST_LEAD)
         if left > timedelta(0):
             await asyncio.sleep(left.total_seconds())

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Claimed
-from async_apscheduler.engine.claims import LEAD, Claims
+from async_apscheduler.engine.claims import Claims
 from async_apscheduler.engine.outlook import NOTHING, Lookout
 from async_apscheduler.engine.wakeup import CommitCounter
 
@@ -71,8 +71,18 @@ class Pass:
             self.expect_news()
         return self._is_news_expected or self._is_due(now)
 
-    def work(self, now: datetime, executors: list[str], *, active: int, room: int) -> PassResult:
+    def work(
+        self,
+        now: datetime,
+        executors: list[str],
+        *,
+        active: int,
+        room: int,
+        until: datetime | None = None,
+    ) -> PassResult:
         """Take due work for up to `room` more runs; `active` is how many this node has going on.
+
+        `until` is when the lane is needed for something else: a claim should be over by then.
 
         Raises NodeEvictedError, and whatever the database raises.
         """
@@ -82,6 +92,8 @@ class Pass:
         if tried:
             self._is_news_expected = True  # whatever comes of it, it is not as it was
             batch = min(room, self._claims.batch_size)
+            if until is not None:
+                batch = min(batch, self._claims.feasible(until - now))
             result.claimed = self._claims.claim(
                 now, executors, room=batch, active=active, pending=pending
             )
@@ -98,7 +110,9 @@ class Pass:
         return result
 
     def _is_due(self, now: datetime) -> bool:
-        return self._is_pending(now) or _has_come(self._outlook.next_run_time, now + LEAD)
+        return self._is_pending(now) or _has_come(
+            self._outlook.next_run_time, now + self._claims.lead
+        )
 
     def _is_pending(self, now: datetime) -> bool:
         return self.runs_wait or _has_come(self._outlook.available_at, now)
@@ -119,7 +133,7 @@ class Pass:
         is_due = _has_come(self._outlook.next_run_time, now)
         self.lacks_room = room <= 0 and (self.runs_wait or is_due)
         if not self.lacks_room:
-            result.next_at = self._next_at(now, tried_in_vain=tried and result.claimed.is_empty)
+            result.next_at = self._next_at(now, tried=tried, in_vain=result.claimed.is_empty)
             result.next_at = _earliest(result.next_at, self._load_ahead(now, executors))
 
     def _look(self, now: datetime, executors: list[str], result: PassResult) -> None:
@@ -147,15 +161,16 @@ class Pass:
         self._loaded_ahead_at = time.monotonic()
         return now + AHEAD / 2
 
-    def _next_at(self, now: datetime, *, tried_in_vain: bool) -> datetime | None:
+    def _next_at(self, now: datetime, *, tried: bool, in_vain: bool) -> datetime | None:
         """Return when to try next: at once if there is work, later if it could not be had."""
         expected_at = self._outlook.next_run_time
-        if tried_in_vain and _has_come(expected_at, now):
-            return now + CONTENDED
-        if self.runs_wait and not tried_in_vain:
+        if tried and in_vain:
+            if _has_come(expected_at, now):
+                return now + CONTENDED
+        elif self.runs_wait:
             return now
-        if expected_at is not None and expected_at - LEAD > now:
-            expected_at -= LEAD
+        elif expected_at is not None:
+            expected_at = max(now, expected_at - self._claims.lead)
         return _earliest(expected_at, self._outlook.available_at)
 
 

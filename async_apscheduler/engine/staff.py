@@ -73,7 +73,7 @@ class Staff:
             lane=lane,
             runs=self.runs,
             django=None if claims is None else Pass(claims, Lookout(node)),
-            held=None if claims is None else self._holding(node, claims),
+            held=None if claims is None else self._holding(node),
             foreign=ForeignStores(scheduler),
             housekeeping=self._housekeeping,
             wakeup=self.wakeup,
@@ -125,8 +125,8 @@ class Staff:
                 lane.interrupt()
             lane.close()
 
-    def _holding(self, node: Node, claims: Claims) -> HeldRuns:
-        return HeldRuns(node, self._lane, self.runs, claims, on_return=lambda: self.work.wake())
+    def _holding(self, node: Node) -> HeldRuns:
+        return HeldRuns(node, self._lane, self.runs, on_return=lambda: self.work.wake())
 
     async def _prune(self) -> None:
         await self._may_write.wait()

@@ -133,7 +133,10 @@ class Work:
         active = len(self._runs)
         room = self._node.capacity - active if self._may_claim() else 0
         executors = list(self._scheduler._executors)
-        result = await self._lane.ask(self._keep_and_work, work, now, executors, active, room)
+        until = None if self._held is None else self._held.next_look
+        result = await self._lane.ask(
+            self._keep_and_work, work, now, executors, active, room, until
+        )
         self._begin(result.claimed.runs)
         self._report_skipped(result.claimed.skipped)
         for job_id in result.claimed.removed:
@@ -150,11 +153,17 @@ class Work:
         return result.next_at or NEVER
 
     def _keep_and_work(
-        self, work: Pass, now: datetime, executors: list[str], active: int, room: int
+        self,
+        work: Pass,
+        now: datetime,
+        executors: list[str],
+        active: int,
+        room: int,
+        until: datetime | None,
     ) -> PassResult:
         """Do both in one visit to the lane: the way there costs as much as a query."""
         self._keep_node()
-        return work.work(now, executors, active=active, room=room)
+        return work.work(now, executors, active=active, room=room, until=until)
 
     def _begin(self, runs: list[Run]) -> None:
         now = self._node.now()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from async_apscheduler.models.bulk import update_each
+from async_apscheduler.models.bulk import among, update_each
 from async_apscheduler.models.managers import ConfiguredQuerySet
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class JobQuerySet(ConfiguredQuerySet):
     def quarantined(self) -> JobQuerySet:
         """Jobs that could not be restored."""
         return self.filter(status="quarantined")
+
+    def with_ids(self, job_ids: Sequence[str]) -> JobQuerySet:
+        """Jobs by their ids; they may be many, each of which Django's `pk__in` would look at."""
+        return self.filter(among(self.model, self.db, "id", job_ids)) if job_ids else self.none()
 
     def for_node(self, environment: str, executors: Iterable[str]) -> JobQuerySet:
         """Jobs that a node of this environment with these executors may run."""

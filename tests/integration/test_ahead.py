@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from async_apscheduler.engine import claims, held, nodes, passes
+from async_apscheduler.engine.runs import Run
+from async_apscheduler.engine.second_look import still_wanted
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Status
 from async_apscheduler.schedulers import DjangoScheduler
 from tests.integration.conftest import Start, finished_run, runs_of
@@ -25,8 +27,9 @@ HOUR = timedelta(hours=1)
 def long_moment(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
     """Make the moment long enough to do something in it, and let new jobs be found at once."""
     settings.ASYNC_APSCHEDULER = {"POLL_INTERVAL": 0.05}
-    for module in (claims, held, passes):
-        monkeypatch.setattr(module, "LEAD", timedelta(seconds=1.5))
+    monkeypatch.setattr(claims, "LEAD", timedelta(seconds=1.5))
+    for module in (claims, held):
+        monkeypatch.setattr(module, "LONGEST_LEAD", timedelta(seconds=1.5))
     monkeypatch.setattr(held, "LOOK_BEFORE", timedelta(seconds=0.3))
 
 
@@ -171,6 +174,54 @@ async def test_a_job_that_fires_again_in_that_moment_is_left_for_its_time(start:
     await await_until(lambda: len(work.seen) == 21)
     statuses = [run.status for run in await runs_of("job")]
     assert statuses == [Status.SUCCEEDED] * 21
+
+
+@pytest.fixture
+def second_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note at how many runs was looked again at a time."""
+    seen: list[int] = []
+
+    def note(runs: list[Run]) -> list[Run]:
+        seen.append(len(runs))
+        return still_wanted(runs)
+
+    monkeypatch.setattr(held, "still_wanted", note)
+    return seen
+
+
+async def test_what_several_claims_took_for_one_time_is_looked_at_together(
+    start: Start, monkeypatch: pytest.MonkeyPatch, second_looks: list[int]
+) -> None:
+    """And what was done to some of the jobs counts for those alone."""
+    monkeypatch.setattr(claims, "MAX_BATCH", 2)
+    await start()
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    jobs = [
+        await DjangoJob.objects.aschedule(
+            work.mark,
+            "interval",
+            hours=hours,
+            id=f"job {number}",
+            args=[number],
+            next_run_time=soon,
+        )
+        for number, hours in enumerate([1, 1, 1, 1, 2])
+    ]
+
+    async def are_claimed() -> bool:
+        return await DjangoJobExecution.objects.running().acount() == len(jobs)
+
+    await await_until(are_claimed)
+    await jobs[1].apause()
+    await jobs[2].aremove()
+    await jobs[3].arefresh_from_db()
+    jobs[3].args, jobs[3].version = [33], jobs[3].version + 1
+    await jobs[3].asave()
+
+    await await_until(lambda: len(work.seen) == 3)
+    assert sorted(work.seen) == [0, 4, 33]
+    assert second_looks[0] == 5
+    assert await DjangoJobExecution.objects.acount() == 3
 
 
 async def test_an_earlier_run_may_still_end_in_that_moment(start: Start) -> None:

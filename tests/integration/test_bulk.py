@@ -194,3 +194,16 @@ def test_runs_are_counted_by_job() -> None:
 
     assert counted == {TWINS[2]: 2, TWINS[3]: 2, TWINS[4]: 1, TWINS[5]: 1}
     assert DjangoJobExecution.objects.count_running([]) == {}
+
+
+IDS = [*TWINS, *[text for text in AWKWARD if text]]
+
+
+@pytest.mark.parametrize("job_ids", [[], ["only"], TWINS, IDS])
+def test_jobs_are_found_by_their_ids_and_no_others_are(job_ids: list[str]) -> None:
+    """Byte for byte, whatever the ids hold."""
+    add_jobs(["another", "only", *IDS])
+
+    found = DjangoJob.objects.all().with_ids(job_ids).filter(status="scheduled")
+
+    assert sorted(job.pk for job in found) == sorted(job_ids)

@@ -10,8 +10,10 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from django.db import connection
 
-from async_apscheduler.engine.claims import MAX_BATCH, MIN_BATCH, Claims
+from async_apscheduler.engine.claims import LEAD, LONGEST_LEAD, MAX_BATCH, MIN_BATCH, Claims
 from async_apscheduler.engine.nodes import Node
+from async_apscheduler.engine.outlook import Lookout
+from async_apscheduler.engine.passes import Pass
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob
 from async_apscheduler.models.scheduling import job_values
@@ -35,20 +37,25 @@ def node() -> Iterator[Node]:
     node.leave()
 
 
-def claim(claims: Claims, now: datetime) -> int:
+def add_jobs(number: int, due: datetime) -> None:
+    """Add jobs that are due at that time."""
+    trigger = IntervalTrigger(hours=1, start_date=due, timezone=UTC)
+    DjangoJob.objects.bulk_create(
+        DjangoJob(**job_values(work.mark, trigger, id=f"job-{n}", args=None, kwargs=None))
+        for n in range(number)
+    )
+
+
+def claim(claims: Claims, now: datetime, *, room: int | None = None) -> int:
     """Claim as much as is to be claimed at once; return how many runs that were."""
-    size = claims.batch_size
-    return len(claims.claim(now, ["default"], room=size, active=0, pending=False).runs)
+    room = claims.batch_size if room is None else room
+    return len(claims.claim(now, ["default"], room=room, active=0, pending=False).runs)
 
 
 def test_a_node_takes_its_share_first_and_more_while_there_is_enough(node: Node) -> None:
     """On SQLite, where writers do not queue, it always lets the others go first."""
     due = datetime.now(UTC) + timedelta(minutes=1)
-    trigger = IntervalTrigger(hours=1, start_date=due, timezone=UTC)
-    DjangoJob.objects.bulk_create(
-        DjangoJob(**job_values(work.mark, trigger, id=f"job-{n}", args=None, kwargs=None))
-        for n in range(JOBS)
-    )
+    add_jobs(JOBS, due)
     store = DjangoJobStore()
     store.start(AsyncIOScheduler(timezone=UTC), "default")
     claims = Claims(store, node, "default")
@@ -60,3 +67,63 @@ def test_a_node_takes_its_share_first_and_more_while_there_is_enough(node: Node)
         assert claimed == [MIN_BATCH] * 4
     else:
         assert claimed == [FAIR, 2 * FAIR, JOBS - 3 * FAIR, FAIR]
+
+
+@pytest.fixture
+def claims(node: Node) -> Claims:
+    """Those of a node that is alone."""
+    node.peers = 1
+    store = DjangoJobStore()
+    store.start(AsyncIOScheduler(timezone=UTC), "default")
+    return Claims(store, node, "default")
+
+
+def test_the_more_are_due_soon_the_earlier_they_are_claimed(claims: Claims) -> None:
+    """Within limits: a few need no more than a moment, and none are claimed long before."""
+    upcoming = claims._decoded
+
+    leads = []
+    for upcoming.upcoming in (0, 10, 600, 700, 10_000):
+        leads.append(claims.lead)
+
+    assert leads[0] == leads[1] == LEAD
+    assert LEAD < leads[2] < leads[3] < LONGEST_LEAD
+    assert leads[4] == LONGEST_LEAD
+
+
+def test_a_claim_is_no_larger_than_the_time_for_it_allows(claims: Claims) -> None:
+    """A few are always claimed, or a scheduler with much to start would claim nothing any more."""
+    claims._pace = 0.01
+
+    assert claims.feasible(timedelta(seconds=10)) == 1000
+    assert claims.feasible(timedelta(seconds=0.1)) == MIN_BATCH
+    assert claims.feasible(timedelta(seconds=-1)) == MIN_BATCH
+
+
+def test_how_fast_claims_are_is_seen_from_those_of_many(claims: Claims) -> None:
+    """One run alone takes nearly as long as fifty do."""
+    due = datetime.now(UTC) + timedelta(minutes=1)
+    add_jobs(1 + MIN_BATCH, due)
+    claims._pace = 1000.0
+
+    assert claim(claims, due, room=1) == 1
+    assert claims._pace == 1000
+    assert claim(claims, due) == MIN_BATCH
+    assert claims._pace < 1
+
+
+@pytest.mark.parametrize("seconds_left", [None, 60, 0.001])
+def test_a_pass_is_over_when_its_lane_is_needed(claims: Claims, seconds_left: float | None) -> None:
+    """It claims what there is time for, and goes on with the rest at once."""
+    due = datetime.now(UTC) + timedelta(minutes=1)
+    add_jobs(2 * MIN_BATCH, due)
+    until = None if seconds_left is None else due + timedelta(seconds=seconds_left)
+    work = Pass(claims, Lookout(claims._node))
+    work.work(due, ["default"], active=0, room=0)  # it looks
+
+    result = work.work(due, ["default"], active=0, room=1000, until=until)
+
+    if seconds_left == 0.001:
+        assert (len(result.claimed.runs), result.next_at) == (MIN_BATCH, due)
+    else:
+        assert len(result.claimed.runs) == 2 * MIN_BATCH

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from django.db import models, transaction
+from django.db.models.expressions import RawSQL
 
 from async_apscheduler.models.bulk._sources import Source, one_of, source_of
 from async_apscheduler.models.bulk._tables import Row, Table
@@ -86,6 +87,13 @@ def count_each(
             [*among.parameters, *equal.values()],
         )
         return dict(cursor.fetchall())
+
+
+def among(model: type[models.Model], database: str, key: str, values: Sequence[Any]) -> RawSQL:
+    """Return a condition for the rows that have one of the values in the column `key`."""
+    table = Table(model, database)
+    condition = one_of(table, key, [table.prepared(key, value) for value in values])
+    return RawSQL(condition.sql, condition.parameters, output_field=models.BooleanField())
 
 
 def _insert(
