@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Q, Subquery
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.nodes import Node
@@ -36,6 +36,8 @@ class Outlook:
     """True if somebody asked to cancel a run of this node."""
 
 
+NEVER = datetime.max.replace(tzinfo=UTC)
+
 NOTHING = Outlook(None, None, runs_wait=False, cancel_requested=False)
 
 
@@ -45,6 +47,7 @@ class Lookout:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._outlook = Question(_outlook_of)
+        self._as_known = Question(_as_known)
 
     def look(self, now: datetime, executors: Iterable[str]) -> Outlook:
         """Return what there is to do, by one indexed query.
@@ -57,6 +60,20 @@ class Lookout:
         if not found:
             raise self._node.evicted()
         return Outlook(*found[0])
+
+    def finds_news(self, executors: Iterable[str], known: Outlook) -> bool:
+        """Return True if there is something to do before what is known, by one indexed query.
+
+        For a node without runs, to which neither is due; it also finds out if it was evicted.
+        Processor time, with PyMySQL and in a process that has slept: 0.8 ms, look() takes 1.1.
+        """
+        return not self._as_known.has_answer(
+            get_settings().environment,
+            tuple(executors),
+            node=self._node.id,
+            next_run_time=known.next_run_time or NEVER,
+            available_at=known.available_at or NEVER,
+        )
 
     def runs_to_cancel(self) -> list[int]:
         """Return the keys of this node's runs that somebody asked to cancel."""
@@ -73,10 +90,27 @@ def _outlook_of(environment: str, executors: tuple[str, ...]) -> Any:
     asked = DjangoJobExecution.objects.running().filter(
         node_id=OuterRef("pk"), cancel_requested_at__isnull=False
     )
-    node = SchedulerNode.objects.alive().filter(pk=Slot("node", SchedulerNode._meta.pk))
-    return node.values_list(
+    return _node().values_list(
         Subquery(due.values("next_run_time")[:1]),
         Subquery(later.order_by("available_at").values("available_at")[:1]),
         Exists(waiting),
         Exists(asked),
     )
+
+
+def _as_known(environment: str, executors: tuple[str, ...]) -> Any:
+    """Return a query with a row if nothing is to be done before its slots, those of an Outlook."""
+    next_run_time, available_at = (
+        Slot(name, MomentField()) for name in ("next_run_time", "available_at")
+    )
+    jobs = DjangoJob.objects.for_node(environment, executors).scheduled()
+    sooner = jobs.filter(next_run_time__lt=next_run_time)
+    waiting = DjangoJobExecution.objects.pending().filter(
+        Q(available_at=None) | Q(available_at__lt=available_at)
+    )
+    return _node().filter(~Exists(sooner), ~Exists(waiting)).values_list("pk")
+
+
+def _node() -> Any:
+    """Return this node's row, which the slot `node` names, unless it was evicted."""
+    return SchedulerNode.objects.alive().filter(pk=Slot("node", SchedulerNode._meta.pk))

@@ -63,11 +63,11 @@ class Pass:
         return self._outlook.runs_wait
 
     def has_news(self, now: datetime, executors: list[str]) -> bool:
-        """Return True if a pass is worthwhile: something is due, or not as it was last found.
+        """Return True if a pass is worthwhile: something is due, or will be sooner than was known.
 
         Raises NodeEvictedError, and whatever the database raises.
         """
-        if self._commits.has_moved() and self._lookout.look(now, executors) != self._outlook:
+        if self._commits.has_moved() and self._lookout.finds_news(executors, self._outlook):
             self.expect_news()
         return self._is_news_expected or self._is_due(now)
 

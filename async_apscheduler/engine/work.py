@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from apscheduler.events import EVENT_JOB_REMOVED, JobEvent
@@ -20,14 +20,13 @@ from async_apscheduler.engine.foreign import ForeignStores
 from async_apscheduler.engine.held import HeldRuns
 from async_apscheduler.engine.keeping import Housekeeping
 from async_apscheduler.engine.nodes import Node
+from async_apscheduler.engine.outlook import NEVER
 from async_apscheduler.engine.passes import Pass, PassResult
 from async_apscheduler.engine.runs import Run, Skipped
 from async_apscheduler.engine.wakeup import Wakeup
 from async_apscheduler.exceptions import NodeEvictedError
 from async_apscheduler.models import Reason
 from async_apscheduler.signals import job_quarantined, runs_skipped, work_failed, work_resumed
-
-NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Work:

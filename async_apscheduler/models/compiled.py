@@ -45,6 +45,10 @@ class Question:
         """Return the rows; `shape` are the arguments of `build`, `values` what is in the slots."""
         return self._statements.of(shape).rows(values)
 
+    def has_answer(self, *shape: Hashable, **values: Any) -> bool:
+        """Return True if there is a row; cheaper than ask(), because nobody looks at it."""
+        return self._statements.of(shape).has_rows(values)
+
 
 class Change:
     """An update with slots: `build` returns a QuerySet and the values that its rows get."""
@@ -90,6 +94,11 @@ class _Statement:
             self._execute(cursor, values)
             rows = cursor.fetchall()
         return list(self._compiler.results_iter(results=[rows], tuple_expected=True))
+
+    def has_rows(self, values: dict[str, Any]) -> bool:
+        with connections[self._database].cursor() as cursor:
+            self._execute(cursor, values)
+            return cursor.fetchone() is not None
 
     def count(self, values: dict[str, Any]) -> int:
         with connections[self._database].cursor() as cursor:

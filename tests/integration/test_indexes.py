@@ -243,6 +243,16 @@ def test_a_look_at_what_there_is_to_do(node: Node) -> None:
     assert not plan.scanned, plan.text
 
 
+def test_a_look_whether_there_is_news(node: Node) -> None:
+    """The question that an idle node asks again and again goes by the same indexes."""
+    known = Lookout(node).look(NOW, ["default"])
+
+    plan = plan_of(lambda: Lookout(node).finds_news(["default"], known))
+
+    assert {JOB_DUE, RUN_STATUS} <= plan.indexes, plan.text
+    assert not plan.scanned, plan.text
+
+
 def test_pending_runs() -> None:
     """Runs whose time has come are found by their status."""
     plan = plan_of(lambda: list(DjangoJobExecution.objects.ready(NOW).order_by()))

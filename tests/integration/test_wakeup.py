@@ -405,17 +405,22 @@ async def test_a_connection_that_has_gone_silent_is_replaced(
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note each look at the database, and each question whether one is due."""
     seen: list[str] = []
-    look, has_moved = Lookout.look, CommitCounter.has_moved
+    look, finds_news, has_moved = Lookout.look, Lookout.finds_news, CommitCounter.has_moved
 
     def count_look(self: Lookout, *args: Any) -> Any:
         seen.append("look")
         return look(self, *args)
+
+    def count_glance(self: Lookout, *args: Any) -> bool:
+        seen.append("look")
+        return finds_news(self, *args)
 
     def count_question(self: CommitCounter) -> bool:
         seen.append("question")
         return has_moved(self)
 
     monkeypatch.setattr(Lookout, "look", count_look)
+    monkeypatch.setattr(Lookout, "finds_news", count_glance)
     monkeypatch.setattr(CommitCounter, "has_moved", count_question)
     return seen
 
