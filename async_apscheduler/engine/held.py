@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import chain, groupby
 
 from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.active import ActiveRuns
-from async_apscheduler.engine.claims import LONGEST_LEAD
+from async_apscheduler.engine.claims import LONGEST_LEAD, SPAN
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.runs import Run
 from async_apscheduler.engine.second_look import still_wanted
@@ -21,6 +22,9 @@ from async_apscheduler.signals import work_failed
 
 LOOK_BEFORE = timedelta(milliseconds=5)
 """How long before the start the jobs are looked at again."""
+
+TOGETHER = timedelta(milliseconds=20)
+"""Runs whose times lie within it are looked at together."""
 
 
 class HeldRuns:
@@ -61,7 +65,10 @@ class HeldRuns:
 
     async def _start_at(self, run_time: datetime) -> None:
         await self._sleep_until(run_time - LOOK_BEFORE)
-        runs = self._waiting.pop(run_time)
+        if run_time not in self._waiting:  # they were looked at with earlier ones
+            return
+        times = sorted(time for time in self._waiting if time <= run_time + TOGETHER)
+        runs = list(chain.from_iterable(self._waiting.pop(time) for time in times))
         try:
             wanted = await self._lane.ask(still_wanted, runs)
         except Exception as error:
@@ -73,11 +80,12 @@ class HeldRuns:
         if len(wanted) < len(runs):
             self._runs.forget(set(runs) - set(wanted))
             self._on_return()
-        await self._sleep_until(run_time)
-        self._runs.begin([run for run in wanted if run in self._runs])  # else given up meanwhile
+        for time, due in groupby(wanted, key=lambda run: run.run_time):
+            await self._sleep_until(time)
+            self._runs.begin([run for run in due if run in self._runs])  # else given up meanwhile
 
     async def _sleep_until(self, moment: datetime) -> None:
         """Sleep; the clock may have jumped back since the claim, but no claim is longer ahead."""
-        left = min(moment - self._node.now(), LONGEST_LEAD)
+        left = min(moment - self._node.now(), LONGEST_LEAD + SPAN)
         if left > timedelta(0):
             await asyncio.sleep(left.total_seconds())

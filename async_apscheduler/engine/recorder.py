@@ -25,6 +25,13 @@ from async_apscheduler.signals import work_failed, work_resumed
 logger = logging.getLogger(__name__)
 
 MAX_BATCH = 1000
+
+FEW = 20
+"""Runs of a batch after which it is worthwhile to wait for more."""
+
+GATHER = 0.02
+"""Seconds to wait for more then."""
+
 MAX_FRAMES = 50
 
 
@@ -64,8 +71,9 @@ class Recorder:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
+                batch = self._waiting[:MAX_BATCH]
                 try:
-                    await self._lane.answer(self._write_batch(self._waiting[:MAX_BATCH]))
+                    await self._lane.answer(self._write_batch(batch))
                 except Exception as error:
                     delay = backoff.failed()
                     work_failed.send_robust(
@@ -75,7 +83,10 @@ class Recorder:
                 else:
                     if backoff.succeeded():
                         work_resumed.send_robust(type(self), part="recorder")
-            self._empty.set()
+                    if not self._waiting:
+                        self._empty.set()
+                    if len(batch) < FEW:
+                        await asyncio.sleep(GATHER)
 
     async def _write_batch(self, batch: list[Run]) -> None:
         async with ThreadSensitiveContext(executor=self._lane):

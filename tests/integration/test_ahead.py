@@ -224,6 +224,28 @@ async def test_what_several_claims_took_for_one_time_is_looked_at_together(
     assert await DjangoJobExecution.objects.acount() == 3
 
 
+async def test_what_is_due_one_after_the_other_is_claimed_and_looked_at_together(
+    start: Start, monkeypatch: pytest.MonkeyPatch, second_looks: list[int]
+) -> None:
+    """And each run starts at its own time all the same."""
+    monkeypatch.setattr(held, "TOGETHER", timedelta(seconds=1))
+    await start()
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    times = [soon + timedelta(milliseconds=100 * number) for number in range(5)]
+    for number, moment in enumerate(times):
+        await DjangoJob.objects.aschedule(
+            work.mark, "interval", hours=1, id=f"job {number}", args=[number], next_run_time=moment
+        )
+
+    await await_until(lambda: len(work.seen) == 5)
+
+    assert work.seen == [0, 1, 2, 3, 4]
+    assert sum(second_looks) == 5
+    assert len(second_looks) < 5
+    async for run in DjangoJobExecution.objects.all():
+        assert run.started_at >= run.run_time
+
+
 async def test_an_earlier_run_may_still_end_in_that_moment(start: Start) -> None:
     """A job whose run goes on is not claimed ahead, or the next would count as an overlap."""
     work.gates["gate"] = asyncio.Event()
