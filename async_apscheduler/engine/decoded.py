@@ -13,7 +13,7 @@ from async_apscheduler.engine.runs import LoadedJob
 from async_apscheduler.exceptions import UnreadableJobError
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob
-from async_apscheduler.models.loading import JOB_FIELDS
+from async_apscheduler.models.loading import JOB_FIELDS, RUN_OPTIONS
 
 MAX_JOBS = 100_000
 """Jobs that are kept; beyond that the cache starts afresh."""
@@ -24,7 +24,7 @@ MAX_AHEAD = 10_000
 PORTION = 200
 """Jobs that are decoded at once, so that others get their turn in the lane."""
 
-OPTIONS = ("version", "timeout", "max_attempts", "retry_delay", "retry_on_lost", "lost_runs")
+OPTIONS = ("version", *RUN_OPTIONS, "lost_runs")
 """Columns of what APScheduler's Job has no place for."""
 
 

@@ -17,12 +17,13 @@ from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Stat
 from async_apscheduler.models.limits import check_numbers, is_storable
 from async_apscheduler.models.loading import (
     JOB_FIELDS,
+    RUN_OPTIONS,
     restore_trigger,
     row_values,
     trigger_json,
 )
 from async_apscheduler.models.notices import send_notice, work_for
-from async_apscheduler.models.scheduling import RUN_OPTIONS, keep_schedule
+from async_apscheduler.models.scheduling import keep_schedule
 from async_apscheduler.registry import registry
 from async_apscheduler.triggers import DueTimes, fire_times
 

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from django.db import models
 
 from async_apscheduler.models.bulk import among, update_each
+from async_apscheduler.models.loading import JOB_FIELDS, RUN_OPTIONS
 from async_apscheduler.models.managers import ConfiguredQuerySet
 
 if TYPE_CHECKING:
@@ -20,8 +21,18 @@ MAX_LOST_RUNS = 3
 """How many runs of a job in a row may be lost with their process, until the job is set aside."""
 
 
+DECODED = {*JOB_FIELDS, *RUN_OPTIONS, "lost_runs"} - {"id", "next_run_time"}
+"""Columns that schedulers keep in memory, decoded, for as long as the version stays the same."""
+
+
 class JobQuerySet(ConfiguredQuerySet):
     """Words for sets of jobs."""
+
+    def update(self, **values: Any) -> int:
+        """See Django. What schedulers keep in memory becomes another version if it changes."""
+        if "version" not in values and not DECODED.isdisjoint(values):
+            values["version"] = models.F("version") + 1
+        return super().update(**values)
 
     def scheduled(self) -> JobQuerySet:
         """Jobs whose trigger counts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -104,6 +104,16 @@ class DjangoJob(ConfiguredModel):
 
     def __str__(self) -> str:
         return self.name or self.pk
+
+    def save(self, *, update_fields: Iterable[str] | None = None, **options: Any) -> None:
+        """See Django. What is there already becomes another version, which schedulers notice.
+
+        Also if somebody else has edited it since it was read: his version is not used again.
+        """
+        if not self._state.adding:
+            self.version = max(self.version + 1, new_version())
+            update_fields = None if update_fields is None else {*update_fields, "version"}
+        super().save(update_fields=update_fields, **options)
 
     @property
     def is_poisonous(self) -> bool:
@@ -233,7 +243,6 @@ class DjangoJob(ConfiguredModel):
             except BaseException:
                 self._take_over(fresh)
                 raise
-            self.version += 1
             self.save(using=self.database, update_fields=EDITED_FIELDS)
             after = self._audited()
             changed = [key for key in after if after[key] != before[key]]

@@ -49,6 +49,14 @@ JOB_FIELDS = (
 )
 """The columns that hold what APScheduler calls the state of a job."""
 
+RUN_OPTIONS: dict[str, Any] = {
+    "timeout": None,
+    "max_attempts": 1,
+    "retry_delay": 0.0,
+    "retry_on_lost": False,
+}
+"""Options of a job that APScheduler's Job has no place for, with their defaults."""
+
 
 def resolve_function(func: Callable[..., Any] | str) -> Callable[..., Any]:
     """Return the function that a job shall call, from itself or from a textual reference.

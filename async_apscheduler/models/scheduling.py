@@ -18,7 +18,7 @@ from async_apscheduler.exceptions import InvalidTriggerError
 from async_apscheduler.models.changes import JobChange, record_change
 from async_apscheduler.models.job_words import JobQuerySet
 from async_apscheduler.models.limits import check_job_id, check_numbers
-from async_apscheduler.models.loading import build_job, row_values
+from async_apscheduler.models.loading import RUN_OPTIONS, build_job, row_values
 from async_apscheduler.models.managers import ConfiguredManager
 from async_apscheduler.models.notices import send_notice, work_for
 from async_apscheduler.models.statuses import Reason, Status
@@ -26,15 +26,6 @@ from async_apscheduler.registry import UNSET, given, registry
 
 if TYPE_CHECKING:
     from async_apscheduler.models.jobs import DjangoJob
-
-
-RUN_OPTIONS: dict[str, Any] = {
-    "timeout": None,
-    "max_attempts": 1,
-    "retry_delay": 0.0,
-    "retry_on_lost": False,
-}
-"""Options of a job that APScheduler's Job has no place for, with their defaults."""
 
 
 def first_run_time(trigger: BaseTrigger, now: datetime) -> datetime | None:
@@ -181,7 +172,6 @@ class JobManager(ConfiguredManager.from_queryset(JobQuerySet)):  # type: ignore[
             runs.note_dropped([row], datetime.now(UTC), status=Status.SKIPPED, reason=Reason.MISSED)
         for field, value in values.items():
             setattr(row, field, value)
-        row.version += 1
         row.error, row.held_run_time, row.lost_runs = "", None, 0
         row.save(using=self.db)
         after = {"func": row.func, "trigger": row.trigger}

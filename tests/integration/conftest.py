@@ -31,6 +31,7 @@ def versions_from_1(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the version of a new job be 1, so that it tells how often the job was edited."""
     field = DjangoJob._meta.get_field("version")
     monkeypatch.setattr(field, "_get_default", lambda: 1)
+    monkeypatch.setattr("async_apscheduler.models.jobs.new_version", lambda: 1)
 
 
 @pytest.fixture

@@ -289,7 +289,7 @@ def test_only_what_changed_in_the_code_is_written() -> None:
     changed = row()
     assert done == Synchronised(changed=["job"])
     assert (changed.args, changed.name, changed.max_instances) == ([2], "By the admin", 7)
-    assert changed.version == 2
+    assert changed.version == 3
     change = JobChange.objects.latest("pk")
     assert (change.action, change.changed_by) == ("changed", CODE)
     assert (change.before, change.after) == ({"args": [1]}, {"args": [2]})

@@ -605,7 +605,7 @@ def test_a_stale_instance_changes_only_what_it_was_asked_to(call: Call) -> None:
     call(stale.pause)
 
     stored = DjangoJob.objects.get()
-    assert (stored.status, stored.name, stored.version) == (DjangoJob.Status.PAUSED, "renamed", 3)
+    assert (stored.status, stored.name, stored.version) == (DjangoJob.Status.PAUSED, "renamed", 4)
     assert stored.trigger["type"] == stale.trigger["type"] == "date"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -696,6 +697,66 @@ async def test_a_job_added_again_under_its_id_is_not_taken_for_the_one_that_was_
 
     await await_until(lambda: len(work.seen) == 2)
     assert work.seen == ["the first", "the second"]
+
+
+Edit = Callable[[DjangoJob, list[str]], Awaitable[Any]]
+
+
+async def save(job: DjangoJob, args: list[str]) -> None:
+    """Edit a job as every model of Django can be edited."""
+    job.args = args
+    await job.asave()
+
+
+async def save_one_field(job: DjangoJob, args: list[str]) -> None:
+    """The same, as it is recommended."""
+    job.args = args
+    await job.asave(update_fields=["args"])
+
+
+async def update(job: DjangoJob, args: list[str]) -> None:
+    """The same, of many at once."""
+    await DjangoJob.objects.filter(pk=job.pk).aupdate(args=args)
+
+
+async def update_in_bulk(job: DjangoJob, args: list[str]) -> None:
+    """The same, of many that differ."""
+    job.args = args
+    await DjangoJob.objects.abulk_update([job], ["args"])
+
+
+@pytest.mark.parametrize("edit", [save, save_one_field, update, update_in_bulk])
+async def test_an_edit_by_the_means_of_django_counts(start: Start, edit: Edit) -> None:
+    """A scheduler that has the job decoded does not go on with what it was."""
+    await start()
+    job = await DjangoJob.objects.aschedule(
+        work.mark, "interval", hours=1, id="job", args=["as it was"]
+    )
+    await job.arun()
+    await await_until(lambda: work.seen == ["as it was"])
+    await finished_run("job")
+
+    await edit(job, ["as it is"])
+    await job.arun()
+
+    await await_until(lambda: len(work.seen) == 2)
+    assert work.seen == ["as it was", "as it is"]
+
+
+async def test_an_edit_of_a_stale_instance_counts(start: Start) -> None:
+    """Although somebody else has edited the job since, so that both follow the same version."""
+    await start()
+    stale = await DjangoJob.objects.aschedule(work.mark, "interval", hours=1, id="job", args=[""])
+    await update(stale, ["the first edit"])
+    await stale.arun()
+    await await_until(lambda: work.seen == ["the first edit"])
+    await finished_run("job")
+
+    await save(stale, ["the second edit"])
+    await stale.arun()
+
+    await await_until(lambda: len(work.seen) == 2)
+    assert work.seen == ["the first edit", "the second edit"]
 
 
 async def test_a_one_off_job_added_again_at_the_same_time_stops_nothing(start: Start) -> None:
