@@ -15,6 +15,7 @@ from async_apscheduler.codec._arguments import (
     decode_value,
     encode_arguments,
     encode_value,
+    may_change,
 )
 from async_apscheduler.codec._results import encode_result
 from async_apscheduler.codec._text import safe_text
@@ -26,5 +27,6 @@ __all__ = [
     "encode_arguments",
     "encode_result",
     "encode_value",
+    "may_change",
     "safe_text",
 ]

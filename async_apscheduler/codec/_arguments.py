@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from async_apscheduler.codec._decoding import Decoder
 from async_apscheduler.codec._encoding import Encoder
+from async_apscheduler.codec._tags import DECODERS, TYPE
 from async_apscheduler.codec._text import storable
 from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import MalformedValueError, UnserializableArgumentError
@@ -78,6 +80,17 @@ def decode_arguments(
         tuple(decoder.decode(value) for value in args),
         {name: decoder.decode(value) for name, value in kwargs.items()},
     )
+
+
+def may_change(args: Iterable[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Return True if a function could change arguments of this JSON form for its next call."""
+    return not all(_is_constant(value) for value in chain(args, kwargs.values()))
+
+
+def _is_constant(data: Any) -> bool:
+    if isinstance(data, dict):
+        return data.get(TYPE) in DECODERS
+    return not isinstance(data, list)
 
 
 def _called(index: int, names: Sequence[str]) -> str:

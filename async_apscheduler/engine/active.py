@@ -183,7 +183,7 @@ class ActiveRuns:
         try:
             if executor is None:
                 raise LookupError(f"This scheduler has no executor {run.job.executor!r}.")
-            executor.submit_job(run.job, [run.run_time])
+            executor.submit_job(run.loaded.job_for_one_run(), [run.run_time])
         except MaxInstancesReachedError:
             run.end(Status.SKIPPED, Reason.OVERLAP)
         except BaseException as error:  # whatever an executor raises is the end of this run only

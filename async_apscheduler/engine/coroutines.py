@@ -70,12 +70,13 @@ async def _run(run: Run) -> None:
 
 
 async def _call(run: Run) -> Any:
-    job, limit = run.job, run.loaded.timeout
+    func, limit = run.job.func, run.loaded.timeout
+    args, kwargs = run.loaded.arguments()
     if limit is None:
-        return await job.func(*job.args, **job.kwargs)
+        return await func(*args, **kwargs)
     try:
         async with asyncio.timeout(limit) as timer:
-            return await job.func(*job.args, **job.kwargs)
+            return await func(*args, **kwargs)
     except TimeoutError as error:
         if timer.expired():
             raise RunTimedOutError(f"The run was cancelled after {limit:g} seconds.") from error

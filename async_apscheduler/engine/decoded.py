@@ -6,9 +6,11 @@ All methods are synchronous and run in the pass's database lane.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from async_apscheduler import codec
 from async_apscheduler.engine.runs import LoadedJob
 from async_apscheduler.exceptions import UnreadableJobError
 from async_apscheduler.jobstores import DjangoJobStore
@@ -89,5 +91,10 @@ class DecodedJobs:
             self._jobs.pop(job_id, None)
 
     def _decode(self, row: Any) -> LoadedJob:
-        options = {name: getattr(row, name) for name in OPTIONS}
-        return LoadedJob(job=self._store.restore(row), **options)
+        options: dict[str, Any] = {name: getattr(row, name) for name in OPTIONS}
+        job = self._store.restore(row)
+        if codec.may_change(row.args, row.kwargs):
+            options["decode"] = partial(
+                codec.decode_arguments, row.args, row.kwargs, serializer=self._store.serializer
+            )
+        return LoadedJob(job=job, **options)

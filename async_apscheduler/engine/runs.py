@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
@@ -18,6 +19,9 @@ from async_apscheduler.models import Reason, Status
 CALLERS = {str(Path(__file__).with_name(name)) for name in ("coroutines.py", "threads.py")}
 """Where jobs are called: nobody wants to read these frames, with which every stack begins."""
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""Positional arguments and keywords."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedJob:
@@ -30,12 +34,28 @@ class LoadedJob:
     retry_delay: float = 0.0
     retry_on_lost: bool = False
     lost_runs: int = 0
+    decode: Callable[[], Arguments] | None = None
+    """Returns its arguments; None if no run can change them, so that all may get the same."""
     is_coroutine: bool = field(init=False)
     """True if calling the job's function gives a coroutine."""
 
     def __post_init__(self) -> None:
         # Found out here, while there is time, and not when the job is due.
         object.__setattr__(self, "is_coroutine", _is_coroutine_function(self.job.func))
+
+    def arguments(self) -> Arguments:
+        """Return the arguments for one run. Raises whatever the classes of pickled ones raise."""
+        return (self.job.args, self.job.kwargs) if self.decode is None else self.decode()
+
+    def job_for_one_run(self) -> Job:
+        """Return a job for one of APScheduler's executors; see arguments()."""
+        if self.decode is None:
+            return self.job
+        job = object.__new__(Job)
+        for name in set(Job.__slots__) - {"__weakref__"}:
+            setattr(job, name, getattr(self.job, name))
+        job.args, job.kwargs = self.arguments()
+        return job
 
     @property
     def may_run_again(self) -> bool:

@@ -69,10 +69,11 @@ class ThreadRuns:
     def _call(self, run: Run) -> None:
         """Call the function, in its thread, and leave what came of it for the loop."""
         self._busy.add(run)
-        job, result, error = run.job, None, None
+        result, error = None, None
         began = time.perf_counter()
         try:
-            result = job.func(*job.args, **job.kwargs)
+            args, kwargs = run.loaded.arguments()
+            result = run.job.func(*args, **kwargs)
         except BaseException as raised:  # SystemExit too: a job must not stop the scheduler
             error = raised
         duration = time.perf_counter() - began

@@ -25,6 +25,7 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from async_apscheduler.engine.active import SLICE
+from async_apscheduler.engine.executor import DjangoExecutor
 from async_apscheduler.engine.foreign import unclaimed_run
 from async_apscheduler.engine.runner import Runner
 from async_apscheduler.exceptions import (
@@ -697,6 +698,28 @@ async def test_a_job_added_again_under_its_id_is_not_taken_for_the_one_that_was_
 
     await await_until(lambda: len(work.seen) == 2)
     assert work.seen == ["the first", "the second"]
+
+
+@pytest.mark.parametrize(
+    ("func", "executor"),
+    [(work.use_up, "default"), (work.use_up_plain, "default"), (work.use_up_plain, "pool")],
+)
+async def test_a_run_that_changes_its_arguments_changes_them_for_itself_alone(
+    start: Start, func: Callable[..., Any], executor: str
+) -> None:
+    """Whoever runs it: the next one gets what was stored."""
+    await start(executors={"default": DjangoExecutor(), "pool": ThreadPoolExecutor(2)})
+    stored = {"args": [[1, 2]], "kwargs": {"options": {"key": "value"}}}
+    job = await DjangoJob.objects.aschedule(
+        func, "interval", hours=1, id="job", executor=executor, **stored
+    )
+
+    for count in (1, 2):
+        await job.arun()
+        await await_until(lambda count=count: len(work.seen) == count)
+        await finished_run("job")
+
+    assert work.seen == [([1, 2], {"key": "value"})] * 2
 
 
 Edit = Callable[[DjangoJob, list[str]], Awaitable[Any]]

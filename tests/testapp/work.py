@@ -40,6 +40,18 @@ async def mark(value: Any = None) -> None:
     seen.append(value)
 
 
+async def use_up(values: list[int], *, options: dict[str, Any]) -> None:
+    """Leave its arguments in this process, and change them."""
+    use_up_plain(values, options=options)
+
+
+def use_up_plain(values: list[int], *, options: dict[str, Any]) -> None:
+    """The same, from a thread."""
+    seen.append((list(values), dict(options)))
+    values.pop()
+    options.clear()
+
+
 async def leave_task_behind(name: str) -> None:
     """Return, but leave a task running that writes a note when the test opens a gate."""
     gates[name] = asyncio.Event()
