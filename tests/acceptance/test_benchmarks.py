@@ -42,7 +42,7 @@ def test_a_quick_benchmark_runs_and_records_every_job_once(tmp_path: Path) -> No
 def test_a_quick_benchmark_of_the_other_workloads_finds_every_run(tmp_path: Path) -> None:
     """Each workload ends with its numbers, and what it counts is complete."""
     output = tmp_path / "measurements.jsonl"
-    workloads = ("w2", "w4", "w5", "w7", "w9", "w10", "w11")
+    workloads = ("w2", "w4", "w5", "w7", "w9", "w10", "w11", "w12")
     arguments = ["--quick", "--ours-only", "--databases", "sqlite"]
 
     done = subprocess.run(
@@ -62,4 +62,5 @@ def test_a_quick_benchmark_of_the_other_workloads_finds_every_run(tmp_path: Path
     assert (by_workload["w5"]["ended"], by_workload["w5"]["duplicates"]) == (100, 0)
     assert by_workload["w9"]["begun"] == 5
     assert by_workload["w11"]["begun"] == 10
+    assert by_workload["w12"]["runs"] > 0
     assert min(by_workload["w10"].values()) > 0
