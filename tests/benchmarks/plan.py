@@ -92,7 +92,7 @@ def contenders(table: Table, place: Place, options: Options) -> list[Contender]:
         if contender.side in options.sides
         and vendor in SIDES[contender.side].vendors
         and vendor in contender.vendors
-        and not (options.quick and contender.variant in workload.skipped_when_quick)
+        and (contender.when_quick or not options.quick)
         and (contender.up_to is None or size <= contender.up_to)
     ]
 

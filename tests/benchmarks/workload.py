@@ -29,6 +29,9 @@ class Contender:
     up_to: int | None = None
     """The largest scale, by its first number, that it can be expected to end at."""
 
+    when_quick: bool = True
+    """False if --quick leaves it out."""
+
     def __str__(self) -> str:
         return f"{self.side}, {self.variant}"
 
@@ -78,9 +81,6 @@ class Workload:
 
     needs_admin: bool = False
     """Django's admin is installed, with what it needs."""
-
-    skipped_when_quick: tuple[str, ...] = ()
-    """Variants that --quick leaves out."""
 
     absent: Mapping[str, str] = field(default_factory=dict)
     """Why sides that do not take part do not."""

@@ -27,7 +27,7 @@ WORKLOAD = Workload(
     contenders=(
         Contender(OURS, COROUTINES),
         BY_FUNCTIONS,
-        Contender(OURS, FUNCTIONS),
+        Contender(OURS, FUNCTIONS, when_quick=False),
         Contender(APSCHEDULER, COROUTINES),
         Contender(PROCRASTINATE, COROUTINES),
         Contender(APSCHEDULER_4, COROUTINES),
