@@ -54,8 +54,7 @@ def stop_while_server_hangs(stage: Stage) -> Outcome:
     for node in (starting, working):
         began = time.monotonic()
         node.send(signal.SIGTERM)
-        # One that is starting takes a second to end; in its last moments a signal would kill it.
-        node.wait_for_end(0.3)
+        node.wait_for_end(1)
         node.send(signal.SIGTERM)
         has_ended = node.wait_for_end(HUNG_LIMIT)
         took = time.monotonic() - began
