@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from async_apscheduler._database import closed_lanes_have_ended
@@ -16,6 +18,8 @@ from async_apscheduler.signals import work_failed
 LANE_PATIENCE = 0.5
 """Seconds that database connections may take to be closed at the end."""
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What stops a scheduler."""
 
 COLLECTION = (10_000, 5, 10)
 """See gc.set_threshold(). A run makes some dozen objects that are there until it has ended."""
@@ -51,6 +55,36 @@ def run_loop(runner: Runner, work: Coroutine[Any, Any, None]) -> None:
                     raise
                 part = "task or callback that a job has made"
                 work_failed.send_robust(type(runner), part=part, error=error, retry_in=None)
+
+
+async def run_with_signals(runner: Runner) -> None:
+    """Run the runner and let it stop at a signal; when it has ended signals do nothing any more.
+
+    Where the database hangs the process is not gone for another half a second. Python's own
+    handlers, which are back when the loop is closed, would kill it then, as if it had failed.
+    """
+    loop = asyncio.get_running_loop()
+    # What nohup or a shell lets a process ignore stays ignored.
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
+        loop.add_signal_handler(number, runner.stop)
+    try:
+        await runner.run()
+    finally:
+        for number in heard:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def handlers_restored() -> Iterator[None]:
+    """Give signals their handlers back, for whoever has called the command from a program."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def exit_despite_threads(runner: Runner) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import signal
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, cast
 
 import pytest
 
+from async_apscheduler.engine.runner import Runner
 from async_apscheduler.management.process import (
     COLLECTION,
+    SIGNALS,
     collect_garbage_less_often,
+    handlers_restored,
     run_loop,
+    run_with_signals,
 )
 from tests.benchmarks.project import COLLECTION as OF_THE_BENCHMARKS
 
@@ -59,3 +66,34 @@ def test_what_the_project_has_set_for_the_collector_counts(own: int) -> None:
     collect_garbage_less_often()
 
     assert gc.get_threshold()[0] == own
+
+
+class Ending:
+    """A runner that has come to its end."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self._error = error
+
+    async def run(self) -> None:
+        """End, well or not."""
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Never called."""
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("ends badly")], ids=["well", "badly"])
+def test_signals_do_nothing_from_the_end_of_the_runner_to_that_of_the_command(
+    error: Exception | None,
+) -> None:
+    """Then one would kill the process; afterwards they are what they were for the caller."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    with handlers_restored():
+        with nullcontext() if error is None else pytest.raises(RuntimeError, match="ends badly"):
+            asyncio.run(run_with_signals(cast(Runner, Ending(error))))
+        at_the_end = [signal.getsignal(number) for number in SIGNALS]
+
+    assert at_the_end == [signal.SIG_IGN] * len(SIGNALS)
+    assert [signal.getsignal(number) for number in SIGNALS] == before

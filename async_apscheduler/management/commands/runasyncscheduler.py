@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
-import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
@@ -16,7 +14,12 @@ from django.utils import autoreload
 from async_apscheduler.engine.runner import Runner
 from async_apscheduler.exceptions import AsyncAPSchedulerError
 from async_apscheduler.management import reloading
-from async_apscheduler.management.process import exit_despite_threads, run_loop
+from async_apscheduler.management.process import (
+    exit_despite_threads,
+    handlers_restored,
+    run_loop,
+    run_with_signals,
+)
 
 
 class Command(BaseCommand):
@@ -54,8 +57,9 @@ class Command(BaseCommand):
             self._run_with_reload(options)
         else:
             runner = self._runner(options)
-            self._run(runner, _run_with_signals(runner))
-            exit_despite_threads(runner)
+            with handlers_restored():
+                self._run(runner, run_with_signals(runner))
+                exit_despite_threads(runner)
 
     def _runner(self, options: dict[str, Any]) -> Runner:
         return Runner(
@@ -104,14 +108,6 @@ class Command(BaseCommand):
         logger.addHandler(handler)
         levels = {0: logging.ERROR, 1: logging.INFO}
         logger.setLevel(levels.get(verbosity, logging.DEBUG))
-
-
-async def _run_with_signals(runner: Runner) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and shells set it
-            loop.add_signal_handler(number, runner.stop)
-    await runner.run()
 
 
 def _positive(text: str) -> int:
