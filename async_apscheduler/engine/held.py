@@ -31,12 +31,7 @@ class HeldRuns:
     """Holds runs until their time has come; `on_return` is called when some were given back."""
 
     def __init__(
-        self,
-        node: Node,
-        lane: Lane,
-        runs: ActiveRuns,
-        *,
-        on_return: Callable[[], None],
+        self, node: Node, lane: Lane, runs: ActiveRuns, *, on_return: Callable[[], None]
     ) -> None:
         self._node = node
         self._lane = lane

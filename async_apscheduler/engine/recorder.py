@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 MAX_BATCH = 1000
 
 FEW = 20
-"""Runs of a batch after which it is worthwhile to wait for more."""
+"""Runs in a batch; after one of fewer it is worthwhile to wait for more."""
 
 GATHER = 0.02
-"""Seconds to wait for more then."""
+"""Seconds to wait then."""
 
 MAX_FRAMES = 50
 

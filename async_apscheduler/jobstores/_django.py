@@ -8,7 +8,6 @@ from typing import Any, Literal
 from apscheduler.job import Job
 from apscheduler.jobstores.base import ConflictingIdError, JobLookupError
 from django.db import IntegrityError, transaction
-from django.db.models import F
 
 from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import UnreadableJobError
@@ -196,7 +195,7 @@ class DjangoJobStore(RestoresJobsMixin):
     def _update(self, job_id: str, values: dict[str, Any]) -> bool:
         row = self._rows.filter(pk=job_id)
         with transaction.atomic(using=self._rows.db):
-            if not row.update(**values, version=F("version") + 1):
+            if not row.update(**values):
                 return False
             send_notice(self._rows.db, work_for(row.values_list("environment", flat=True).get()))
         return True

@@ -1,4 +1,4 @@
-"""Two fields that mean the same on every database: exact text, and a moment in UTC; a default."""
+"""What columns hold, the same on every database: exact text, moments in UTC, versions of rows."""
 
 from __future__ import annotations
 

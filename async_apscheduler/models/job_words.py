@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 MAX_LOST_RUNS = 3
 """How many runs of a job in a row may be lost with their process, until the job is set aside."""
 
-
 DECODED = {*JOB_FIELDS, *RUN_OPTIONS, "lost_runs"} - {"id", "next_run_time"}
 """Columns that schedulers keep in memory, decoded, for as long as the version stays the same."""
 
@@ -100,7 +99,7 @@ class JobQuerySet(ConfiguredQuerySet):
         A job whose runs end MAX_LOST_RUNS times in a row with the process is set aside: perhaps it
         kills its process, and would go on killing one after the other.
         """
-        self.update(lost_runs=models.F("lost_runs") + 1, version=models.F("version") + 1)
+        self.update(lost_runs=models.F("lost_runs") + 1)
         poisonous = self.poisonous().exclude(status="quarantined")
         job_ids = list(poisonous.values_list("pk", flat=True))
         if job_ids:
@@ -115,7 +114,7 @@ class JobQuerySet(ConfiguredQuerySet):
 
     def note_survived(self) -> None:
         """Note that runs of these jobs have ended without the process."""
-        self.filter(lost_runs__gt=0).update(lost_runs=0, version=models.F("version") + 1)
+        self.filter(lost_runs__gt=0).update(lost_runs=0)
 
     async def anote_survived(self) -> None:
         """See note_survived()."""

@@ -108,7 +108,7 @@ class DjangoJob(ConfiguredModel):
     def save(self, *, update_fields: Iterable[str] | None = None, **options: Any) -> None:
         """See Django. What is there already becomes another version, which schedulers notice.
 
-        Also if somebody else has edited it since it was read: his version is not used again.
+        Also if it was edited elsewhere since it was read: that version is not used again.
         """
         if not self._state.adding:
             self.version = max(self.version + 1, new_version())
