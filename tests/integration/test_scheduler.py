@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +24,6 @@ from asgiref.sync import sync_to_async
 from django.db import transaction
 
 from async_apscheduler.engine.active import SLICE
-from async_apscheduler.engine.executor import DjangoExecutor
 from async_apscheduler.engine.foreign import unclaimed_run
 from async_apscheduler.engine.runner import Runner
 from async_apscheduler.exceptions import (
@@ -679,107 +677,6 @@ async def test_room_bounds_the_runs_of_a_node(start: Start) -> None:
     await await_until(lambda: len(work.seen) == 6)
 
     assert active == 3
-
-
-async def test_a_job_added_again_under_its_id_is_not_taken_for_the_one_that_was_removed(
-    start: Start,
-) -> None:
-    """What a scheduler remembers of the first one, it has decoded it, must not run."""
-    await start()
-    hourly = {"trigger": "interval", "hours": 1, "id": "job"}
-    job = await DjangoJob.objects.aschedule(work.mark, args=["the first"], **hourly)
-    await job.arun()
-    await await_until(lambda: work.seen == ["the first"])
-    await finished_run("job")
-
-    await job.aremove()
-    job = await DjangoJob.objects.aschedule(work.mark, args=["the second"], **hourly)
-    await job.arun()
-
-    await await_until(lambda: len(work.seen) == 2)
-    assert work.seen == ["the first", "the second"]
-
-
-@pytest.mark.parametrize(
-    ("func", "executor"),
-    [(work.use_up, "default"), (work.use_up_plain, "default"), (work.use_up_plain, "pool")],
-)
-async def test_a_run_that_changes_its_arguments_changes_them_for_itself_alone(
-    start: Start, func: Callable[..., Any], executor: str
-) -> None:
-    """Whoever runs it: the next one gets what was stored."""
-    await start(executors={"default": DjangoExecutor(), "pool": ThreadPoolExecutor(2)})
-    stored = {"args": [[1, 2]], "kwargs": {"options": {"key": "value"}}}
-    job = await DjangoJob.objects.aschedule(
-        func, "interval", hours=1, id="job", executor=executor, **stored
-    )
-
-    for count in (1, 2):
-        await job.arun()
-        await await_until(lambda count=count: len(work.seen) == count)
-        await finished_run("job")
-
-    assert work.seen == [([1, 2], {"key": "value"})] * 2
-
-
-Edit = Callable[[DjangoJob, list[str]], Awaitable[Any]]
-
-
-async def save(job: DjangoJob, args: list[str]) -> None:
-    """Edit a job as every model of Django can be edited."""
-    job.args = args
-    await job.asave()
-
-
-async def save_one_field(job: DjangoJob, args: list[str]) -> None:
-    """The same, as it is recommended."""
-    job.args = args
-    await job.asave(update_fields=["args"])
-
-
-async def update(job: DjangoJob, args: list[str]) -> None:
-    """The same, of many at once."""
-    await DjangoJob.objects.filter(pk=job.pk).aupdate(args=args)
-
-
-async def update_in_bulk(job: DjangoJob, args: list[str]) -> None:
-    """The same, of many that differ."""
-    job.args = args
-    await DjangoJob.objects.abulk_update([job], ["args"])
-
-
-@pytest.mark.parametrize("edit", [save, save_one_field, update, update_in_bulk])
-async def test_an_edit_by_the_means_of_django_counts(start: Start, edit: Edit) -> None:
-    """A scheduler that has the job decoded does not go on with what it was."""
-    await start()
-    job = await DjangoJob.objects.aschedule(
-        work.mark, "interval", hours=1, id="job", args=["as it was"]
-    )
-    await job.arun()
-    await await_until(lambda: work.seen == ["as it was"])
-    await finished_run("job")
-
-    await edit(job, ["as it is"])
-    await job.arun()
-
-    await await_until(lambda: len(work.seen) == 2)
-    assert work.seen == ["as it was", "as it is"]
-
-
-async def test_an_edit_of_a_stale_instance_counts(start: Start) -> None:
-    """Although somebody else has edited the job since, so that both follow the same version."""
-    await start()
-    stale = await DjangoJob.objects.aschedule(work.mark, "interval", hours=1, id="job", args=[""])
-    await update(stale, ["the first edit"])
-    await stale.arun()
-    await await_until(lambda: work.seen == ["the first edit"])
-    await finished_run("job")
-
-    await save(stale, ["the second edit"])
-    await stale.arun()
-
-    await await_until(lambda: len(work.seen) == 2)
-    assert work.seen == ["the first edit", "the second edit"]
 
 
 async def test_a_one_off_job_added_again_at_the_same_time_stops_nothing(start: Start) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import uuid
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,6 +15,7 @@ from async_apscheduler.codec import (
     MAX_ARGUMENTS_BYTES,
     decode_arguments,
     encode_arguments,
+    may_change,
 )
 from async_apscheduler.exceptions import MalformedValueError, UnserializableArgumentError
 
@@ -22,6 +27,42 @@ def test_arguments_come_back_as_they_were() -> None:
     stored = json.loads(json.dumps(encode_arguments(args, kwargs)))
 
     assert decode_arguments(*stored) == (args, kwargs)
+
+
+CONSTANTS = [
+    *(
+        None,
+        True,
+        7,
+        2**70,
+        1.5,
+        math.inf,
+        "text",
+        "\0",
+        b"bytes",
+        Decimal("1.0"),
+        uuid.UUID(int=1),
+    ),
+    *(datetime(2026, 1, 1, tzinfo=UTC), date(2026, 1, 1), time(12), timedelta(seconds=1)),
+]
+
+
+@pytest.mark.parametrize("value", CONSTANTS, ids=repr)
+def test_what_no_run_can_change_may_be_shared(value: Any) -> None:
+    """As most arguments are."""
+    assert not may_change(*encode_arguments([1, value], {"key": value}))
+
+
+@pytest.mark.parametrize("value", [[], {}, {1: 2}, {1}, ([],), frozenset([1])], ids=repr)
+def test_what_holds_other_values_is_not_shared(value: Any) -> None:
+    """Not even a tuple, in which something may be a list."""
+    assert may_change(*encode_arguments([1, value], {}))
+    assert may_change(*encode_arguments([], {"one": 1, "key": value}))
+
+
+def test_what_is_pickled_is_not_shared() -> None:
+    """Nobody knows what can be changed in it."""
+    assert may_change(*encode_arguments([1 + 2j], {}, serializer="pickle"))
 
 
 def test_plain_arguments_are_stored_as_they_are() -> None:
