@@ -62,5 +62,5 @@ def test_a_quick_benchmark_of_the_other_workloads_finds_every_run(tmp_path: Path
     assert (by_workload["w5"]["ended"], by_workload["w5"]["duplicates"]) == (100, 0)
     assert by_workload["w9"]["begun"] == 5
     assert by_workload["w11"]["begun"] == 10
-    assert by_workload["w12"]["runs"] > 0
+    assert by_workload["w12"]["runs"] >= 50  # each of its jobs, once at least
     assert min(by_workload["w10"].values()) > 0
