@@ -97,18 +97,26 @@ class Lane(Executor):
         # It is submitted here and now: a loop that is busy comes to another task late.
         return await self.answer(asyncio.wrap_future(self.submit(_tamed, func, *args, **kwargs)))
 
-    async def rest(self, look: Callable[[], bool], pause: Callable[[], float]) -> None:
+    async def rest(
+        self,
+        look: Callable[[], bool],
+        pause: Callable[[], float],
+        turned: Callable[[float], None],
+    ) -> None:
         """Call `look` in this lane's thread after each `pause`, in seconds, until it returns True.
 
         Or until stir() is called, or anything else is submitted. The loop sleeps meanwhile: to wake
-        it for each look would cost as much as the look does. Raises what `look` raises, also when
-        the database does not answer it within ANSWER_LIMIT; see ask().
+        it for each look would cost as much as the look does. Now and then it turns all the same,
+        and calls `turned` with the time.monotonic() at which it should have. Raises what `look`
+        raises, also when the database does not answer it within ANSWER_LIMIT; see ask().
         """
         self._stirred.clear()
         looking = asyncio.wrap_future(self._thread.submit(_tamed, self._look, look, pause))
         try:
             while not looking.done():
+                expected_at = time.monotonic() + ANSWER_LIMIT / 2
                 await asyncio.wait((looking,), timeout=ANSWER_LIMIT / 2)
+                turned(expected_at)
                 if time.monotonic() - self._look_began > ANSWER_LIMIT / 2:
                     self.interrupt()
         except asyncio.CancelledError:

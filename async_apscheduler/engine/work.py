@@ -119,11 +119,8 @@ class Work:
         is_time = self._housekeeping.seconds_to_next() == 0
         if is_time or not self._node.has_lease:  # without it others may have taken over
             self._node.beat(len(self._runs), self.take_lag())
-        if is_time:
-            loop = self._scheduler._eventloop
-            loop.call_soon_threadsafe(self._note_lag, time.monotonic())
-            if self._housekeeping.keep():
-                self._expect_news()
+        if is_time and self._housekeeping.keep():
+            self._expect_news()
 
     def _may_claim(self) -> bool:
         return self._scheduler.state == STATE_RUNNING and not self.stopped
@@ -221,7 +218,7 @@ class Work:
         timer = loop.call_later(seconds, self._timer_rings, loop.time() + seconds)
         try:
             if is_idle and not self._wake.is_set():
-                await self._lane.rest(self._has_news, self._seconds_to_look)
+                await self._lane.rest(self._has_news, self._seconds_to_look, self._note_lag)
             else:
                 await self._wake.wait()
         finally:

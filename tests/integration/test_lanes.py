@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +35,13 @@ pytestmark = committed_data
 
 FILE_DOES_NOT_BREAK = "a connection to a SQLite file does not break"
 ONLY_SQLITE = "only SQLite locks the whole database"
+
+BLOCK = 0.3
+"""Seconds that something else holds the event loop."""
+
+
+def unheard(_: float) -> None:
+    """Hear when the loop should have turned, and make nothing of it."""
 
 
 class Queries:
@@ -362,7 +370,7 @@ async def test_a_lane_that_rests_looks_until_there_is_something(lane: Lane) -> N
         threads.append(threading.current_thread())
         return len(threads) == 3
 
-    await asyncio.wait_for(lane.rest(look, lambda: 0.01), 10)
+    await asyncio.wait_for(lane.rest(look, lambda: 0.01, unheard), 10)
 
     assert threads == [await lane.run(threading.current_thread)] * 3
 
@@ -374,7 +382,7 @@ async def test_a_lane_that_rests_is_there_when_it_is_needed(
     lane: Lane, disturb: Callable[[Lane], Any]
 ) -> None:
     """It need not have looked once."""
-    resting = asyncio.create_task(lane.rest(lambda: False, lambda: 60.0))
+    resting = asyncio.create_task(lane.rest(lambda: False, lambda: 60.0, unheard))
     await asyncio.sleep(0)
 
     disturb(lane)
@@ -382,9 +390,30 @@ async def test_a_lane_that_rests_is_there_when_it_is_needed(
     await asyncio.wait_for(resting, 10)
 
 
+@pytest.mark.may_block("a loop that was not held is not late")
+async def test_a_loop_that_rests_with_its_lane_hears_how_late_it_turns(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would notice while nothing is due."""
+    monkeypatch.setattr(_lanes, "ANSWER_LIMIT", BLOCK / 10)
+    loop = asyncio.get_running_loop()
+    late: list[float] = []
+
+    def look() -> bool:
+        loop.call_soon_threadsafe(time.sleep, BLOCK)
+        return bool(late)
+
+    def turned(expected_at: float) -> None:
+        late.append(time.monotonic() - expected_at)
+
+    await asyncio.wait_for(lane.rest(look, lambda: BLOCK / 10, turned), 10)
+
+    assert max(late) > BLOCK / 2
+
+
 async def test_a_lane_does_not_go_on_resting_for_nobody(lane: Lane) -> None:
     """Who waits for it may be cancelled."""
-    resting = asyncio.create_task(lane.rest(lambda: False, lambda: 60.0))
+    resting = asyncio.create_task(lane.rest(lambda: False, lambda: 60.0, unheard))
     await asyncio.sleep(0)
     resting.cancel()
 
@@ -405,7 +434,7 @@ async def test_what_a_look_raises_ends_the_rest(
         raise raised
 
     with pytest.raises(arrives, match="away"):
-        await asyncio.wait_for(lane.rest(look, lambda: 0.0), 10)
+        await asyncio.wait_for(lane.rest(look, lambda: 0.0, unheard), 10)
 
 
 async def test_a_look_that_the_database_does_not_answer_is_given_up(
@@ -418,7 +447,7 @@ async def test_a_look_that_the_database_does_not_answer_is_given_up(
 
     await lane.ask(ask, "SELECT 1")
     with pytest.raises(CONNECTION_ERRORS):
-        await asyncio.wait_for(lane.rest(lambda: ask(NAP[database]), lambda: 0.0), 10)
+        await asyncio.wait_for(lane.rest(lambda: ask(NAP[database]), lambda: 0.0, unheard), 10)
     await lane.ask(discard_connection, "default")
 
     assert await lane.ask(ask, "SELECT 2") == 2
