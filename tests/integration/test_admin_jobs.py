@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connections
@@ -10,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils import timezone
 
+from async_apscheduler.admin.jobs import DjangoJobAdmin
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
 from tests.integration.admin_support import (
     HOSTILE_IDS,
@@ -25,6 +27,8 @@ from tests.integration.admin_support import (
 from tests.testapp import functions, work
 
 pytestmark = pytest.mark.django_db
+
+RUNS = DjangoJobExecution._meta.db_table
 
 
 def test_the_list_tells_what_runs_when_and_how_it_went(admin_client: Client) -> None:
@@ -81,6 +85,39 @@ def test_the_number_of_queries_does_not_grow_with_the_jobs(admin_client: Client)
 
     assert len(column(page, "mean_duration")) == 100
     assert counted[0] == counted[1]
+
+
+def test_the_runs_of_jobs_on_other_pages_are_left_alone(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sees them, and there may be millions."""
+    monkeypatch.setattr(DjangoJobAdmin, "list_per_page", 2)
+    for name in ("one", "two", "three"):
+        make_job(name, name="", next_run_time=NOON)
+
+    with CaptureQueriesContext(connections["default"]) as queries:
+        page = admin_client.get(url("djangojob"), {"p": "2"})
+    (about_runs,) = (query["sql"] for query in queries if RUNS in query["sql"])
+
+    assert column(page, "job") == ["two"]
+    assert "'two'" in about_runs
+    assert "IN (" in about_runs
+
+
+def test_a_job_that_is_removed_while_the_list_is_made_is_left_out(admin_client: Client) -> None:
+    """The others are shown."""
+    make_job("stays", name="")
+    make_job("goes", name="")
+
+    def remove_first(execute: Any, sql: str, *others: Any) -> Any:
+        if RUNS in sql:
+            DjangoJob.objects.filter(pk="goes").delete()
+        return execute(sql, *others)
+
+    with connections["default"].execute_wrapper(remove_first):
+        page = admin_client.get(url("djangojob"))
+
+    assert column(page, "job") == ["stays"]
 
 
 @pytest.mark.parametrize("job_id", HOSTILE_IDS)
