@@ -45,6 +45,9 @@ HEADROOM = 2
 MAX_BATCH = 1000
 """Runs that one pass claims at most, so that the loop can start them between two passes."""
 
+FIRST_BATCH = 500
+"""Runs that all of several nodes claim together in their first passes: more may not be due."""
+
 MIN_BATCH = 50
 """Runs that a pass claims at least while that many are due; many nodes take less, to share them."""
 
@@ -84,9 +87,11 @@ class Claims:
 
         Where there was more than that each time, there is enough for all to take more.
         """
-        if self._node.peers > 1 and self._has_one_writer:
+        if self._node.peers == 1:
+            return MAX_BATCH
+        if self._has_one_writer:
             return MIN_BATCH
-        fair = max(MIN_BATCH, MAX_BATCH // self._node.peers)
+        fair = max(MIN_BATCH, FIRST_BATCH // self._node.peers)
         return min(MAX_BATCH, fair << self._full_claims)
 
     @property

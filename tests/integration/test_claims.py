@@ -10,7 +10,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from django.db import connection
 
-from async_apscheduler.engine.claims import LEAD, LONGEST_LEAD, MAX_BATCH, MIN_BATCH, Claims
+from async_apscheduler.engine.claims import FIRST_BATCH, LEAD, LONGEST_LEAD, MIN_BATCH, Claims
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.outlook import Lookout
 from async_apscheduler.engine.passes import Pass
@@ -23,7 +23,7 @@ from tests.testapp import work
 pytestmark = committed_data
 
 PEERS = 5
-FAIR = MAX_BATCH // PEERS
+FAIR = FIRST_BATCH // PEERS
 JOBS = 4 * FAIR + FAIR // 2
 
 
