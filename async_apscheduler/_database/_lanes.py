@@ -151,13 +151,14 @@ class Lane(Executor):
         def give_up() -> None:
             nonlocal timer
             self.interrupt()
-            timer = loop.call_later(ANSWER_LIMIT, give_up)
+            timer = loop.call_later(ANSWER_LIMIT, give_up)  # noqa: F821  # deleted only below
 
         timer = loop.call_later(ANSWER_LIMIT, give_up)
         try:
             return await work
         finally:
             timer.cancel()
+            del give_up  # which holds itself, and the context of this call
 
     def interrupt(self) -> None:
         """Break the connections, so that whatever waits for an answer on them gets an error."""

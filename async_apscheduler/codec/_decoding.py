@@ -32,14 +32,6 @@ class Decoder:
 
     def __init__(self, serializer: str | None) -> None:
         self._serializer = serializer
-        self._containers: dict[str, Callable[[Any, int], Any]] = {
-            "tuple": lambda value, level: tuple(self._items(value, level)),
-            "set": lambda value, level: set(self._items(value, level)),
-            "frozenset": lambda value, level: frozenset(self._items(value, level)),
-            "dict": self._pairs,
-            "json": lambda value, level: self.decode(json.loads(value), level),
-            "pickle": lambda value, level: self._unpickle(value),
-        }
 
     def decode(self, data: Any, level: int = 0) -> Any:
         """Return the value of `data`.
@@ -62,8 +54,8 @@ class Decoder:
         tag = data[TYPE]
         try:
             if isinstance(tag, str) and "value" in data:
-                if tag in self._containers:
-                    return self._containers[tag](data["value"], level + 1)
+                if tag in _CONTAINERS:
+                    return _CONTAINERS[tag](self, data["value"], level + 1)
                 if tag in DECODERS:
                     return DECODERS[tag](data)
         except MalformedValueError:
@@ -73,7 +65,7 @@ class Decoder:
                 f"A stored value of type {tag!r} is damaged: {type(error).__name__}: "
                 f"{str(error)[:200]}."
             ) from error
-        known = ", ".join(sorted({*self._containers, *DECODERS}))
+        known = ", ".join(sorted({*_CONTAINERS, *DECODERS}))
         raise MalformedValueError(
             f"A stored value has the unknown type {tag!r}, or no value. Known types are {known}."
         )
@@ -96,3 +88,14 @@ class Decoder:
                 "anew with plain arguments."
             )
         return unpickled(value)
+
+
+_CONTAINERS: dict[str, Callable[[Decoder, Any, int], Any]] = {
+    "tuple": lambda decoder, value, level: tuple(decoder._items(value, level)),
+    "set": lambda decoder, value, level: set(decoder._items(value, level)),
+    "frozenset": lambda decoder, value, level: frozenset(decoder._items(value, level)),
+    "dict": Decoder._pairs,
+    "json": lambda decoder, value, level: decoder.decode(json.loads(value), level),
+    "pickle": lambda decoder, value, level: decoder._unpickle(value),
+}
+"""The functions that read what holds other values; not in each decoder, which they would hold."""

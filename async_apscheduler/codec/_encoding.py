@@ -80,17 +80,6 @@ class Encoder:
     def __init__(self, serializer: str, max_bytes: float = math.inf) -> None:
         self._serializer = serializer
         self._room = max_bytes
-        self._containers: dict[type, Callable[[Any, _Place, float], Any]] = {
-            list: lambda value, place, level: self._items(value, place, level + 1),
-            tuple: lambda value, place, level: tagged(
-                "tuple", self._items(value, place, level + 2)
-            ),
-            set: lambda value, place, level: tagged("set", self._members(value, place, level + 2)),
-            frozenset: lambda value, place, level: tagged(
-                "frozenset", self._members(value, place, level + 2)
-            ),
-            dict: self._dict,
-        }
 
     def encode(self, value: Any, name: str) -> Any:
         """Return the JSON form of `value`, which errors call `name`.
@@ -121,7 +110,7 @@ class Encoder:
         if kind is float:
             return encode_float(value)
         place = _place(outer, step)
-        if kind in self._containers:
+        if kind in _CONTAINERS:
             return self._container(value, place, level)
         if kind in LEAVES:
             try:
@@ -133,11 +122,11 @@ class Encoder:
     def _container(self, value: Any, place: _Place, level: float) -> Any:
         if place.depth >= MAX_DEPTH:
             raise TooDeepError
-        write = self._containers[type(value)]
+        write = _CONTAINERS[type(value)]
         if level < READABLE_LEVELS:
-            return write(value, place, level)
+            return write(self, value, place, level)
         # A text in a text would double its backslashes each time; so there is but one.
-        return tagged("json", json.dumps(write(value, place, -math.inf)))
+        return tagged("json", json.dumps(write(self, value, place, -math.inf)))
 
     def _items(self, values: Any, place: _Place, level: float) -> list[Any]:
         return [self._encode(value, place, index, level) for index, value in enumerate(values)]
@@ -180,6 +169,25 @@ class Encoder:
                 f"({type(error).__name__}). Pass a primary key or another plain value and look the "
                 "object up in the job."
             ) from error
+
+
+_CONTAINERS: dict[type, Callable[[Encoder, Any, _Place, float], Any]] = {
+    list: lambda encoder, value, place, level: encoder._items(value, place, level + 1),
+    tuple: lambda encoder, value, place, level: tagged(
+        "tuple", encoder._items(value, place, level + 2)
+    ),
+    set: lambda encoder, value, place, level: tagged(
+        "set", encoder._members(value, place, level + 2)
+    ),
+    frozenset: lambda encoder, value, place, level: tagged(
+        "frozenset", encoder._members(value, place, level + 2)
+    ),
+    dict: Encoder._dict,
+}
+"""The functions that write what holds other values, by its type.
+
+Not in each encoder, which they would hold: such a circle is there until the garbage is collected.
+"""
 
 
 def _name_of(kind: type) -> str:
