@@ -142,6 +142,7 @@ class ActiveRuns:
         if run is not None:
             note_end(run, event)
             self._conclude(run)
+            run.let_go()
 
     def cancel(self, keys: Iterable[int]) -> None:
         """Cancel runs by the keys of their rows, because somebody asked for it."""
@@ -197,6 +198,7 @@ class ActiveRuns:
             return
         self._conclude(run)
         self._tell(event_of_end, run)
+        run.let_go()
 
     def _conclude(self, run: Run) -> None:
         self._runs.discard(run)

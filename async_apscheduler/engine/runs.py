@@ -90,6 +90,7 @@ class Run:
     finished_at: datetime | None = None
     duration: float | None = None
     error: BaseException | None = None
+    """What it raised, for the event; `exception` and `traceback` are what is stored of it."""
     exception: str = ""
     traceback: str = ""
     return_value: Any = None
@@ -137,6 +138,14 @@ class Run:
         self.status, self.reason = status, reason
         self.duration = time.perf_counter() - self.began if duration is None else duration
         self.finished_at = self.started_at + timedelta(seconds=self.duration)
+
+    def let_go(self) -> None:
+        """Drop what the job returned or raised, once everybody has been told.
+
+        Results may wait long for their database, and the frames of a traceback hold this run:
+        such a circle would be there until the garbage is collected.
+        """
+        self.result = self.error = None
 
     @property
     def log(self) -> str:

@@ -79,6 +79,7 @@ class ThreadRuns:
         duration = time.perf_counter() - began
         self._busy.discard(run)
         self._outcomes.append(Outcome(run, result, error, began - run.began, duration))
+        error = None  # its traceback holds this frame
         if not self._is_told:
             self._is_told = True
             self._tell_loop()

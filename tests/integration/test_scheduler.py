@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import sys
 from datetime import UTC, datetime, timedelta
@@ -140,6 +141,29 @@ async def test_whatever_a_job_raises_ends_only_its_own_run(start: Start, functio
     assert len(runs["10 MB"].exception) < 70_000
     assert "UnspeakableError" in runs["UnspeakableError"].exception
     assert scheduler.active_runs == 0
+
+
+async def test_what_has_ended_leaves_no_garbage(start: Start) -> None:
+    """Memory does not grow until the collector of cycles comes: there are none."""
+    scheduler = await start()
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        await scheduler.aadd_job(work.anote, id="good", args=["good"])
+        await scheduler.aadd_job(work.fall, id="bad")
+        await scheduler.aadd_job(work.fall_in_thread, id="bad in a thread")
+        await DjangoJob.objects.aschedule(work.sleep_long, id="late", timeout=0.01)
+        for job in ("good", "bad", "bad in a thread", "late"):
+            await finished_run(job)
+        gc.collect()
+        garbage = {type(thing) for thing in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+    assert {kind for kind in garbage if kind.__module__.startswith("async_apscheduler")} == set()
 
 
 async def test_a_run_knows_itself(start: Start) -> None:
