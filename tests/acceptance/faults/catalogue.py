@@ -217,7 +217,7 @@ _FAULTS = (
     Fault(
         name="falling",
         title="100,000 runs of which half raise",
-        injection="memory of the process, over the last 60,000 runs",
+        injection="memory of the process, over the last 80,000 runs",
         play="long_life:keep_falling",
         spoil="jobs",
         long_only=True,

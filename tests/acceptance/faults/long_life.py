@@ -24,7 +24,7 @@ CONNECTIONS = THREADS + DB_THREADS + 4
 """What one process may hold: its threads, its lanes, and the pass, recorder, heartbeat, LISTEN."""
 
 FALLING_RUNS = 100_000
-SETTLED_AT = 40_000
+SETTLED_AT = 20_000
 """Runs after which memory must not grow any more."""
 
 GROWTH_LIMIT = 2 * 2**20
