@@ -75,7 +75,12 @@ class JobQuerySet(ConfiguredQuerySet):
 
     def advance(self, moments: Mapping[str, datetime]) -> None:
         """Write the next run time of each job, in a few statements."""
-        rows = [{"next_run_time": at, "id": job_id} for job_id, at in moments.items()]
+        # What many jobs share need be written but once, if it is the same object.
+        same: dict[datetime, datetime] = {}
+        rows = [
+            {"next_run_time": same.setdefault(at, at), "id": job_id}
+            for job_id, at in moments.items()
+        ]
         update_each(self.model, self.db, rows, key="id")
 
     def quarantine(self, row: DjangoJob, error: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from async_apscheduler.engine.claims import FIRST_BATCH, LEAD, LONGEST_LEAD, MIN_BATCH, Claims
 from async_apscheduler.engine.nodes import Node
@@ -110,6 +111,29 @@ def test_how_fast_claims_are_is_seen_from_those_of_many(claims: Claims) -> None:
     assert claims._pace == 1000
     assert claim(claims, due) == MIN_BATCH
     assert claims._pace < 1
+
+
+@pytest.mark.parametrize("number", [1, MIN_BATCH])
+def test_a_claim_is_a_few_statements_however_many_are_due(claims: Claims, number: int) -> None:
+    """A sign of life, what is due, what of it is running, the new runs, and the next times.
+
+    In one transaction, without another inside it.
+    """
+    due = datetime.now(UTC) + timedelta(minutes=1)
+    add_jobs(number, due)
+    claims.load_ahead(due, ["default"])
+
+    with CaptureQueriesContext(connection) as queries:
+        assert claim(claims, due) == number
+
+    words = [query["sql"].split()[0] for query in queries]
+    assert [word for word in words if word not in ("BEGIN", "COMMIT")] == [
+        "UPDATE",
+        "SELECT",
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+    ]
 
 
 @pytest.mark.parametrize("seconds_left", [None, 60, 0.001])

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import models, transaction
 from django.db.models.expressions import RawSQL
 
-from async_apscheduler.models.bulk._sources import Source, one_of, source_of
+from async_apscheduler.models.bulk._sources import Source, joins_tables, one_of, source_of
 from async_apscheduler.models.bulk._tables import Row, Table
 
 Values = dict[str, Any]
@@ -61,9 +61,11 @@ def update_each(
     written. `unless_changed` are values that the row must still have.
     """
     table = Table(model, database)
+    parts = list(_portions(rows))
     # One statement or one transaction: SQLite for one would commit row by row.
-    with transaction.atomic(using=database) if len(rows) > 1 else nullcontext():
-        return sum(_update(table, part, key, unless_changed or {}) for part in _portions(rows))
+    is_one = len(rows) == 1 or (len(parts) == 1 and joins_tables(table))
+    with nullcontext() if is_one else transaction.atomic(using=database, savepoint=False):
+        return sum(_update(table, part, key, unless_changed or {}) for part in parts)
 
 
 def count_each(
@@ -125,8 +127,7 @@ def _update(table: Table, rows: Sequence[Row], key: str, unless: Row) -> int:
     kept = {name: table.prepared(name, value) for name, value in unless.items()}
     if len(own) == 1:
         return _update_alike(table, key, own[key], shared, kept)
-    # SQLite would search a JSON array from end to end for each row of its table.
-    source = None if len(rows) == 1 or table.vendor == "sqlite" else source_of(table, own)
+    source = source_of(table, own) if len(rows) > 1 and joins_tables(table) else None
     update = _update_one_by_one if source is None else partial(_update_from, source)
     return update(table, key, own, shared, kept)
 

@@ -24,6 +24,14 @@ def source_of(table: Table, columns: Mapping[str, list[Any]]) -> Source | None:
     return None if make is None else make(table, columns)
 
 
+def joins_tables(table: Table) -> bool:
+    """Return True if the database can update its rows by a table of source_of().
+
+    SQLite would search a JSON array from end to end for each row.
+    """
+    return table.vendor in ("postgresql", "mysql")
+
+
 def one_of(table: Table, name: str, values: list[Any]) -> Source:
     """Return the condition that a column has one of the values."""
     column = table.quoted(name)
