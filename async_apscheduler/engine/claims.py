@@ -112,8 +112,7 @@ class Claims:
 
     def load_ahead(self, until: datetime, executors: Iterable[str]) -> bool:
         """Decode some of the jobs that are due by `until`; return True if there is more to do."""
-        jobs = DjangoJob.objects.for_node(get_settings().environment, executors)
-        return self._decoded.load_ahead(jobs.due(until))
+        return self._decoded.load_ahead(until, executors)
 
     def claim(
         self, now: datetime, executors: Iterable[str], *, room: int, active: int, pending: bool

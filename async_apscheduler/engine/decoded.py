@@ -6,15 +6,19 @@ All methods are synchronous and run in the pass's database lane.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from async_apscheduler import codec
+from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.runs import LoadedJob
 from async_apscheduler.exceptions import UnreadableJobError
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob
+from async_apscheduler.models.compiled import Question, Slot
+from async_apscheduler.models.fields import MomentField
 from async_apscheduler.models.loading import JOB_FIELDS, RUN_OPTIONS
 
 MAX_JOBS = 100_000
@@ -36,6 +40,7 @@ class DecodedJobs:
     def __init__(self, store: DjangoJobStore) -> None:
         self._store = store
         self._jobs: dict[str, LoadedJob] = {}
+        self._due_soon = Question(_due_soon)
         self._upcoming: dict[str, int] = {}
         self.upcoming = 0
         """How many jobs were due soon at the last look ahead, MAX_AHEAD at most."""
@@ -67,14 +72,15 @@ class DecodedJobs:
                     errors.append(error)
         return loaded, errors
 
-    def load_ahead(self, upcoming: Any) -> bool:
-        """Decode a portion of the jobs that are due soon; return True if there is more to do.
+    def load_ahead(self, until: datetime, executors: Iterable[str]) -> bool:
+        """Decode a portion of the jobs that are due by `until`; return True if there is more to do.
 
-        `upcoming` is a QuerySet of them; it is asked again when all that it last named are done.
+        Which jobs those are is asked again when all that the last answer named are done.
         """
         if not self._upcoming:
             known = self._jobs
-            rows = list(upcoming.values_list("pk", "version")[:MAX_AHEAD])
+            environment = get_settings().environment
+            rows = self._due_soon.ask(environment, tuple(executors), until=until)
             self.upcoming = len(rows)
             for job_id, version in rows:
                 if job_id not in known or known[job_id].version != version:
@@ -98,3 +104,9 @@ class DecodedJobs:
                 codec.decode_arguments, row.args, row.kwargs, serializer=self._store.serializer
             )
         return LoadedJob(job=job, **options)
+
+
+def _due_soon(environment: str, executors: tuple[str, ...]) -> Any:
+    """Return a query for the first MAX_AHEAD jobs that are due by the slot `until`."""
+    jobs = DjangoJob.objects.for_node(environment, executors)
+    return jobs.due(Slot("until", MomentField())).values_list("pk", "version")[:MAX_AHEAD]
