@@ -512,6 +512,31 @@ def test_the_project_has_the_last_word_on_how_transactions_begin(
     lane.close()
 
 
+def prepared_statements() -> int:
+    """Ask the same twice, and return how many statements the server keeps for this connection."""
+    with connections["default"].cursor() as cursor:
+        for _ in range(2):
+            cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        (number,) = cursor.fetchone()
+    return int(number)
+
+
+def test_only_what_jobs_ask_is_prepared_where_the_project_wants_that(
+    database: Vendor, queries: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler's own statements are slow with a plan that does not know what they are about."""
+    if database != "postgresql":
+        pytest.skip("only PostgreSQL's driver prepares statements")
+    options = {"server_side_binding": True, "prepare_threshold": 0}
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
+    ours, theirs = Lane("test"), Lane("test", query_wrapper=queries)
+
+    assert done(ours, prepared_statements) == 0
+    assert done(theirs, prepared_statements) > 0
+    ours.close()
+    theirs.close()
+
+
 def test_lanes_that_read_and_then_write_do_not_lock_each_other_out(
     make_pool: Callable[[int], LanePool],
 ) -> None:
