@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, close_old_connections, connections, transaction
 
 from async_apscheduler._database import (
     CONNECTION_ERRORS,
@@ -535,6 +535,30 @@ def test_only_what_jobs_ask_is_prepared_where_the_project_wants_that(
     assert done(theirs, prepared_statements) > 0
     ours.close()
     theirs.close()
+
+
+def test_threads_of_a_scheduler_keep_a_connection_where_the_project_has_a_pool(
+    database: Vendor, queries: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They do not wait for a pool of one, which another thread may have emptied."""
+    if database != "postgresql":
+        pytest.skip("only Django's backend for PostgreSQL has a pool")
+    options = {"pool": {"min_size": 1, "max_size": 1}}
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
+    lanes = [Lane("test"), Lane("test", query_wrapper=queries)]
+    threads = JobThreads(1, query_wrapper=queries)
+
+    kept = []
+    for submit in (lanes[0].submit, lanes[1].submit, threads.submit):
+        submit(count_notes).result(30)
+        submit(close_old_connections).result(30)
+        kept.append(submit(raw).result(30))
+
+    assert None not in kept
+    threads.submit(connections.close_all).result(30)
+    threads.close()
+    for lane in lanes:
+        lane.close()
 
 
 def test_lanes_that_read_and_then_write_do_not_lock_each_other_out(
