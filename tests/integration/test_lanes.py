@@ -537,6 +537,40 @@ def test_only_what_jobs_ask_is_prepared_where_the_project_wants_that(
     theirs.close()
 
 
+ISOLATION = {
+    "postgresql": "SHOW transaction_isolation",
+    # One name is MariaDB's, the other MySQL's.
+    "mysql": "SHOW VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation')",
+}
+
+
+def isolation() -> str:
+    """Return how much a transaction of this thread is isolated from others."""
+    with transaction.atomic(), connections["default"].cursor() as cursor:
+        cursor.execute(ISOLATION[connections["default"].vendor])
+        level = cursor.fetchone()[-1]
+    return str(level).lower().replace("-", " ")
+
+
+def test_only_what_jobs_do_is_isolated_as_the_project_wants(
+    database: Vendor, queries: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler's own statements are made to see what others have just committed."""
+    if database == "sqlite":
+        pytest.skip("SQLite knows one isolation level only")
+    level: Any = "serializable"
+    if database == "postgresql":
+        level = connections["default"].Database.IsolationLevel.SERIALIZABLE
+    options = {**connections.settings["default"].get("OPTIONS", {}), "isolation_level": level}
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", options)
+    ours, theirs = Lane("test"), Lane("test", query_wrapper=queries)
+
+    assert done(ours, isolation) == "read committed"
+    assert done(theirs, isolation) == "serializable"
+    ours.close()
+    theirs.close()
+
+
 def test_threads_of_a_scheduler_keep_a_connection_where_the_project_has_a_pool(
     database: Vendor, queries: Queries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
