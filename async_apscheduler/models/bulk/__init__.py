@@ -63,7 +63,7 @@ def update_each(
     table = Table(model, database)
     parts = list(_portions(rows))
     # One statement or one transaction: SQLite for one would commit row by row.
-    is_one = len(rows) == 1 or (len(parts) == 1 and joins_tables(table))
+    is_one = len(rows) <= 1 or (len(parts) == 1 and joins_tables(table))
     with nullcontext() if is_one else transaction.atomic(using=database, savepoint=False):
         return sum(_update(table, part, key, unless_changed or {}) for part in parts)
 
