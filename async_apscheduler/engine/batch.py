@@ -68,13 +68,15 @@ class Batch:
         """Add what was decided for a due job."""
         job_id = loaded.job.id
         keep_row = bool(plan.wait) or loaded.may_run_again
-        if plan.next_run_time is not None:
-            self._next[job_id] = plan.next_run_time
+        next_run_time = plan.next_run_time
+        if next_run_time is not None:
+            # In its own zone it may equal another an hour later, where clocks are set back.
+            next_run_time = self._next[job_id] = next_run_time.astimezone(UTC)
         else:
             (self._exhausted if keep_row else self.claimed.removed).append(job_id)
         for run_time in plan.start:
             run = self._run(loaded, run_time)
-            run.next_run_time = plan.next_run_time
+            run.next_run_time = next_run_time
             self._add_row(job_id, run_time, run, status=Status.RUNNING, started_at=self.now)
             self.claimed.runs.append(run)
         for run_time in plan.wait:

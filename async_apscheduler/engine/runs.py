@@ -98,7 +98,7 @@ class Run:
     """What the job returned, for the event; `return_value` is what is stored of it."""
     retry_at: datetime | None = None
     next_run_time: datetime | None = None
-    """The job's next fire as of the claim."""
+    """The job's next fire as of the claim, in UTC."""
 
     @property
     def job(self) -> Job:

@@ -74,8 +74,8 @@ class JobQuerySet(ConfiguredQuerySet):
         return row
 
     def advance(self, moments: Mapping[str, datetime]) -> None:
-        """Write the next run time of each job, in a few statements."""
-        # What many jobs share need be written but once, if it is the same object.
+        """Write the next run time of each job, in UTC, in a few statements."""
+        # What all of them share is written once, if it is one object.
         same: dict[datetime, datetime] = {}
         rows = [
             {"next_run_time": same.setdefault(at, at), "id": job_id}

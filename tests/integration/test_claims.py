@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
@@ -15,6 +16,7 @@ from async_apscheduler.engine.claims import FIRST_BATCH, LEAD, LONGEST_LEAD, MIN
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.outlook import Lookout
 from async_apscheduler.engine.passes import Pass
+from async_apscheduler.engine.second_look import still_wanted
 from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob
 from async_apscheduler.models.scheduling import job_values
@@ -134,6 +136,27 @@ def test_a_claim_is_a_few_statements_however_many_are_due(claims: Claims, number
         "INSERT",
         "UPDATE",
     ]
+
+
+def test_times_that_a_clock_shows_twice_are_two(claims: Claims) -> None:
+    """When clocks are set back half past three comes twice, and Python takes both for the same."""
+    zone = ZoneInfo("Europe/Helsinki")
+    due = datetime(2026, 10, 25, 2, 30, tzinfo=zone)
+    for hours in (1, 2):
+        trigger = IntervalTrigger(hours=hours, start_date=due, timezone=zone)
+        job_id = f"every {hours}"
+        job = DjangoJob(**job_values(work.mark, trigger, id=job_id, args=None, kwargs=None))
+        job.next_run_time = due
+        job.save()
+    due = due.astimezone(UTC)
+
+    claimed = claims.claim(due - LEAD / 2, ["default"], room=10, active=0, pending=False)
+
+    assert dict(DjangoJob.objects.values_list("pk", "next_run_time")) == {
+        f"every {hours}": due + timedelta(hours=hours) for hours in (1, 2)
+    }
+    assert len(claimed.runs) == 2
+    assert still_wanted(claimed.runs) == claimed.runs
 
 
 @pytest.mark.parametrize("seconds_left", [None, 60, 0.001])
