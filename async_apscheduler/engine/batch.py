@@ -146,7 +146,8 @@ class Batch:
 
     def _add_row(self, job_id: str, run_time: datetime, run: Run | None, **fields: Any) -> None:
         node_id = self._node.id if run is not None else None
-        row = {"job_id": job_id, "run_time": run_time, "node_id": node_id, **NEW_ROW, **fields}
+        row = {"job_id": job_id, "run_time": run_time.astimezone(UTC), "node_id": node_id}
+        row |= NEW_ROW | fields
         self._new.append((row, run))
 
     def _run(

@@ -18,7 +18,7 @@ from async_apscheduler.engine.outlook import Lookout
 from async_apscheduler.engine.passes import Pass
 from async_apscheduler.engine.second_look import still_wanted
 from async_apscheduler.jobstores import DjangoJobStore
-from async_apscheduler.models import DjangoJob
+from async_apscheduler.models import DjangoJob, DjangoJobExecution
 from async_apscheduler.models.scheduling import job_values
 from tests.support import committed_data
 from tests.testapp import work
@@ -157,6 +157,22 @@ def test_times_that_a_clock_shows_twice_are_two(claims: Claims) -> None:
     }
     assert len(claimed.runs) == 2
     assert still_wanted(claimed.runs) == claimed.runs
+
+
+def test_a_late_fire_that_a_clock_shows_twice_is_known_if_it_has_been(claims: Claims) -> None:
+    """A scheduler that was away when clocks were set back runs nothing twice, and goes on."""
+    zone = ZoneInfo("Europe/Helsinki")
+    missed = datetime(2026, 10, 25, 3, 0, tzinfo=zone)
+    trigger = IntervalTrigger(minutes=10, start_date=missed, timezone=zone)
+    job = DjangoJob(**job_values(work.mark, trigger, id="job", args=None, kwargs=None))
+    job.next_run_time = missed
+    job.save()
+    last = missed.astimezone(UTC) + timedelta(minutes=90)
+    DjangoJobExecution.objects.create(job_id="job", run_time=last, status="succeeded")
+
+    assert claim(claims, last + timedelta(minutes=1)) == 0
+
+    assert DjangoJob.objects.get().next_run_time == last + timedelta(minutes=10)
 
 
 @pytest.mark.parametrize("seconds_left", [None, 60, 0.001])
