@@ -8,7 +8,12 @@ from typing import Any
 
 from django.db.models import Count
 
-from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
+from async_apscheduler._database import (
+    CONNECTION_ERRORS,
+    Lane,
+    discard_connection,
+    is_deadlock,
+)
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.models import DjangoJobExecution, SchedulerNode
@@ -36,13 +41,17 @@ class Retention:
         """Prune again and again, until cancelled."""
         while True:
             try:
-                pause = PAUSE if await self._lane.ask(self.prune_batch) else INTERVAL
+                more = await self._lane.ask(self.prune_batch)
             except Exception as error:
-                pause = INTERVAL
-                work_failed.send_robust(type(self), part="retention", error=error, retry_in=pause)
-                if isinstance(error, CONNECTION_ERRORS):
-                    await self._lane.run(discard_connection, get_settings().database)
-            await asyncio.sleep(pause)
+                more = is_deadlock(error)
+                if not more:
+                    await self._complain(error)
+            await asyncio.sleep(PAUSE if more else INTERVAL)
+
+    async def _complain(self, error: Exception) -> None:
+        work_failed.send_robust(type(self), part="retention", error=error, retry_in=INTERVAL)
+        if isinstance(error, CONNECTION_ERRORS):
+            await self._lane.run(discard_connection, get_settings().database)
 
     def prune_batch(self) -> bool:
         """Delete one batch; return True if there may be more. Runs in the lane."""

@@ -22,6 +22,7 @@ from async_apscheduler._database import (
     _lanes,
     discard_connection,
     eager_transaction,
+    is_deadlock,
     retrying_once,
 )
 from async_apscheduler.models import DjangoJob
@@ -512,6 +513,34 @@ def test_the_project_has_the_last_word_on_how_transactions_begin(
 
     assert done(lane, read_in_transaction) is True
     lane.close()
+
+
+def test_a_deadlock_is_told_from_other_errors(database: Vendor) -> None:
+    """Two that lock the same two rows in opposite order: the database ends one of them."""
+    if database == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    notes = [Note.objects.create(text=text).pk for text in ("first", "second")]
+    both_hold_one = threading.Barrier(2)
+    errors: list[Exception] = []
+
+    def lock(*keys: int) -> None:
+        try:
+            with transaction.atomic():
+                Note.objects.select_for_update().get(pk=keys[0])
+                both_hold_one.wait(30)
+                Note.objects.select_for_update().get(pk=keys[1])
+        except OperationalError as error:
+            errors.append(error)
+
+    lanes = [Lane("one"), Lane("other")]
+    ends = [lanes[0].submit(lock, *notes), lanes[1].submit(lock, *reversed(notes))]
+    for end in ends:
+        end.result(30)
+    for lane in lanes:
+        lane.close()
+
+    assert [is_deadlock(error) for error in errors] == [True]
+    assert not is_deadlock(OperationalError("server closed the connection unexpectedly"))
 
 
 def prepared_statements() -> int:

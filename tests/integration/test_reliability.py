@@ -13,6 +13,8 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from async_apscheduler._database._connections import MYSQL_DEADLOCK
+from async_apscheduler.engine.retention import Retention
 from async_apscheduler.models import (
     DjangoJob,
     DjangoJobExecution,
@@ -224,6 +226,31 @@ async def test_old_history_is_pruned_by_age_and_by_number(start: Start, settings
     await await_until(kept)
     newest = [run.run_time for run in await runs_of("many")]
     assert newest == [now - timedelta(minutes=1), now]
+
+
+async def test_a_deadlock_does_not_keep_old_history_from_being_pruned(
+    start: Start, settings: Any, failures: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom the database ends to let another go on is to come again, and need not be heard of."""
+    settings.ASYNC_APSCHEDULER = {"RETENTION": 3600}
+    old = datetime.now(UTC) - timedelta(hours=2)
+    await DjangoJobExecution.objects.acreate(job_id="j", run_time=old, status=Status.SUCCEEDED)
+    prune_batch, tries = Retention.prune_batch, []
+
+    def be_the_victim_once(retention: Retention) -> bool:
+        tries.append(retention)
+        if len(tries) == 1:
+            raise OperationalError(MYSQL_DEADLOCK, "Deadlock found when trying to get lock")
+        return prune_batch(retention)
+
+    monkeypatch.setattr(Retention, "prune_batch", be_the_victim_once)
+    await start()
+
+    async def is_pruned() -> bool:
+        return not await DjangoJobExecution.objects.aexists()
+
+    await await_until(is_pruned)
+    assert failures == []
 
 
 async def test_runs_are_started_although_the_look_after_their_claim_fails(
