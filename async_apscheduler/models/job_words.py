@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from async_apscheduler.models.bulk import among, update_each
+from async_apscheduler.models.bulk import Among, update_each
 from async_apscheduler.models.loading import JOB_FIELDS, RUN_OPTIONS
 from async_apscheduler.models.managers import ConfiguredQuerySet
 
@@ -47,7 +47,7 @@ class JobQuerySet(ConfiguredQuerySet):
 
     def with_ids(self, job_ids: Sequence[str]) -> JobQuerySet:
         """Jobs by their ids; they may be many, each of which Django's `pk__in` would look at."""
-        return self.filter(among(self.model, self.db, "id", job_ids)) if job_ids else self.none()
+        return self.filter(Among(models.F("pk"), job_ids)) if job_ids else self.none()
 
     def for_node(self, environment: str, executors: Iterable[str]) -> JobQuerySet:
         """Jobs that a node of this environment with these executors may run."""

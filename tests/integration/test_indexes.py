@@ -235,6 +235,16 @@ def test_due_jobs() -> None:
     assert not plan.scanned, plan.text
 
 
+def test_jobs_by_their_ids() -> None:
+    """A second look at a few jobs reads these only, however many there are."""
+    few = DjangoJob.objects.order_by().with_ids(["job-7", "job-70", "job-700"])
+
+    plan = plan_of(lambda: list(few.values_list("pk", "version", "next_run_time")))
+
+    assert JOB_DUE not in plan.indexes, plan.text
+    assert not plan.scanned, plan.text
+
+
 def test_a_look_at_what_there_is_to_do(node: Node) -> None:
     """Each part of the question that every pass asks goes by an index."""
     plan = plan_of(lambda: Lookout(node).look(NOW, ["default"]))

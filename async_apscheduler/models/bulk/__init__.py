@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models.expressions import RawSQL
 
 from async_apscheduler.models.bulk._sources import Source, joins_tables, one_of, source_of
 from async_apscheduler.models.bulk._tables import Row, Table
@@ -91,11 +90,23 @@ def count_each(
         return dict(cursor.fetchall())
 
 
-def among(model: type[models.Model], database: str, key: str, values: Sequence[Any]) -> RawSQL:
-    """Return a condition for the rows that have one of the values in the column `key`."""
-    table = Table(model, database)
-    condition = one_of(table, key, [table.prepared(key, value) for value in values])
-    return RawSQL(condition.sql, condition.parameters, output_field=models.BooleanField())
+class Among(models.Lookup):
+    """A condition for Django's ``filter()``: that a field has one of many values.
+
+    Made of an ``F()`` and a sequence. Other than Django's own, it takes no look at each value. And
+    it is no RawSQL, which Django compares with TRUE on MySQL, so that no index is used.
+    """
+
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return the condition and its parameters."""
+        column, parameters = self.process_lhs(compiler, connection)
+        field: Any = self.lhs.output_field
+        table = Table(field.model, connection.alias)
+        values = [table.prepared(field.attname, value) for value in self.rhs]
+        condition = one_of(table, field.attname, values, column=column)
+        return condition.sql, (*parameters, *condition.parameters)
 
 
 def _insert(

@@ -32,9 +32,9 @@ def joins_tables(table: Table) -> bool:
     return table.vendor in ("postgresql", "mysql")
 
 
-def one_of(table: Table, name: str, values: list[Any]) -> Source:
-    """Return the condition that a column has one of the values."""
-    column = table.quoted(name)
+def one_of(table: Table, name: str, values: list[Any], *, column: str | None = None) -> Source:
+    """Return the condition that a column has one of the values; `column` is how to name it."""
+    column = column or table.quoted(name)
     if table.vendor == "postgresql":
         return Source(f"{column} = ANY(%s::{table.type_of(name)}[])", [array(values)])
     if table.vendor == "sqlite":
