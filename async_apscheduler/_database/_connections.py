@@ -65,18 +65,21 @@ def discard_connection(database: str) -> None:
 def retrying_once(database: str, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `func`, and once more if the connection to `database` turns out to be dead.
 
-    Not inside a transaction: there the caller has to start over.
+    And once more after a deadlock. Not inside a transaction: there the caller has to start over.
     """
     connection = connections[database]
     before = connection.connection
     try:
         return func(*args, **kwargs)
-    except CONNECTION_ERRORS:
-        # An atomic block that ends on a dead connection has replaced it already.
-        is_replaced = before is not None and connection.connection is not before
-        if connection.in_atomic_block or (is_alive(connection) and not is_replaced):
+    except CONNECTION_ERRORS as error:
+        if connection.in_atomic_block:
             raise
-        discard_connection(database)
+        if not is_deadlock(error):
+            # An atomic block that ends on a dead connection has replaced it already.
+            is_replaced = before is not None and connection.connection is not before
+            if is_alive(connection) and not is_replaced:
+                raise
+            discard_connection(database)
         return func(*args, **kwargs)
 
 

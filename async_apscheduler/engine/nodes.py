@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import platform
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -147,7 +148,7 @@ class Node:
         """
         with transaction.atomic(using=SchedulerNode.objects.db):
             self._set_state(SchedulerNode.State.STOPPED)
-            self._end_runs_of(self.id)
+            self._end(self._runs_of(self.id))
 
     def rescue(self) -> Rescue:
         """Declare silent nodes lost and end their runs.
@@ -165,10 +166,11 @@ class Node:
                 claimed = silent.filter(pk=node.pk)
                 if claimed.update(state=SchedulerNode.State.LOST):
                     rescue.names.append(str(node))
-                    job_ids = self._running_jobs_of(node.pk)
-                    rescue.runs += len(job_ids)
-                    rescue.poisonous += DjangoJob.objects.filter(pk__in=job_ids).note_lost()
-                    self._end_runs_of(node.pk)
+                    runs = self._runs_of(node.pk)
+                    rescue.runs += len(runs)
+                    jobs = DjangoJob.objects.filter(pk__in=set(runs.values()))
+                    rescue.poisonous += jobs.note_lost()
+                    self._end(runs)
         return rescue
 
     def silent_others(self) -> Any:
@@ -181,13 +183,17 @@ class Node:
         return self.now() - timedelta(seconds=get_settings().node_timeout)
 
     @staticmethod
-    def _running_jobs_of(node_id: int) -> list[str]:
-        """Return the ids of the jobs that the node is running, one for each run."""
+    def _runs_of(node_id: int) -> dict[int, str]:
+        """Return the keys of the runs that the node has going on, and the ids of their jobs."""
         runs = DjangoJobExecution.objects.running().on_node(node_id)
-        return list(runs.order_by().values_list("job_id", flat=True))
+        return dict(runs.order_by().values_list("pk", "job_id"))
 
-    def _end_runs_of(self, node_id: int) -> None:
-        runs = DjangoJobExecution.objects.running().on_node(node_id)
+    def _end(self, keys: Iterable[int]) -> None:
+        """End runs of a node that is gone, unless they have ended meanwhile.
+
+        By their keys: to find them by their node, MySQL would lock those of all nodes.
+        """
+        runs = DjangoJobExecution.objects.running().with_keys(list(keys))
         repeatable = DjangoJob.objects.filter(pk=OuterRef("job_id"), retry_on_lost=True)
         runs.filter(Exists(repeatable.exclude(status=DjangoJob.Status.QUARANTINED))).update(
             status=Status.PENDING, node=None, attempt=F("attempt") + 1, started_at=None

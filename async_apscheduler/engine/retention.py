@@ -74,7 +74,7 @@ class Retention:
         limit = self._node.now() - timedelta(seconds=seconds)
         gone = [SchedulerNode.State.STOPPED, SchedulerNode.State.LOST]
         nodes = SchedulerNode.objects.filter(environment=get_settings().environment)
-        nodes.filter(state__in=gone, heartbeat_at__lt=limit).delete()
+        self._delete(nodes.filter(state__in=gone, heartbeat_at__lt=limit))
 
     def _jobs_with_more_than(self, runs: int) -> list[str]:
         counted = self._finished().order_by().values("job_id").annotate(runs=Count("pk"))
@@ -88,9 +88,13 @@ class Retention:
         return DjangoJobExecution.objects.finished().exclude(node__in=foreign.values("pk"))
 
     @staticmethod
-    def _delete(runs: Any, *, after: int = 0) -> int:
-        """Delete a batch of `runs`, leaving out the first `after`; return how many."""
-        keys = list(runs.values_list("pk", flat=True)[after : after + DELETE_BATCH])
+    def _delete(rows: Any, *, after: int = 0) -> int:
+        """Delete a batch of `rows`, leaving out the first `after`; return how many.
+
+        By their keys: while it looks for what to delete, MySQL locks what it looks at, such as the
+        rows of nodes that are alive, who want to give a sign of it.
+        """
+        keys = list(rows.values_list("pk", flat=True)[after : after + DELETE_BATCH])
         if keys:
-            DjangoJobExecution.objects.filter(pk__in=keys).delete()
+            rows.model.objects.filter(pk__in=keys).delete()
         return len(keys)

@@ -10,6 +10,7 @@ import pytest
 from async_apscheduler import signals
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status
 from async_apscheduler.schedulers import DjangoScheduler
+from tests.databases import Vendor
 from tests.support import await_until
 from tests.testapp import work
 
@@ -62,6 +63,13 @@ def failures() -> Iterator[list[str]]:
     signals.work_failed.connect(remember)
     yield seen
     signals.work_failed.disconnect(remember)
+
+
+@pytest.fixture
+def locks_rows(database: Vendor) -> None:
+    """Skip where a lock is always one of the whole database."""
+    if database == "sqlite":
+        pytest.skip("SQLite locks no single rows")
 
 
 async def runs_of(job_id: str, *statuses: Status) -> list[DjangoJobExecution]:

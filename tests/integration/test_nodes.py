@@ -25,6 +25,7 @@ from async_apscheduler.models.job_words import MAX_LOST_RUNS
 from async_apscheduler.schedulers import DjangoScheduler
 from async_apscheduler.signals import clocks_differ
 from tests.integration.conftest import Start, finished_run
+from tests.integration.row_locks import in_time, locked
 from tests.support import await_until, committed_data
 from tests.testapp import work
 
@@ -310,3 +311,34 @@ def test_a_node_that_leaves_leaves_no_run_behind(node: Node) -> None:
 
     assert (lost.status, lost.reason) == (Status.LOST, Reason.NODE_LOST)
     assert (again.status, again.attempt) == (Status.PENDING, 2)
+
+
+def elsewhere() -> DjangoJobExecution:
+    """Return the row of a run of another node, which is alive."""
+    now = datetime.now(UTC)
+    busy = SchedulerNode.objects.create(name="b", started_at=now, heartbeat_at=now, capacity=1)
+    return running("elsewhere", busy)
+
+
+@pytest.mark.usefixtures("locks_rows")
+def test_a_node_that_leaves_waits_for_no_run_of_another(node: Node) -> None:
+    """Who waits for others, and they for it, is in a deadlock."""
+    run = running("own", node.row)
+
+    with locked(elsewhere()):
+        in_time(node.leave)
+    run.refresh_from_db()
+
+    assert run.status == Status.LOST
+
+
+@pytest.mark.usefixtures("locks_rows")
+def test_a_rescue_waits_for_no_run_of_another(node: Node) -> None:
+    """Nodes that live go on writing results meanwhile."""
+    run = running("dead", silent_node())
+
+    with locked(elsewhere()):
+        rescue = in_time(node.rescue)
+    run.refresh_from_db()
+
+    assert (rescue.runs, run.status) == (1, Status.LOST)

@@ -13,7 +13,9 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from async_apscheduler._database import Lane
 from async_apscheduler._database._connections import MYSQL_DEADLOCK
+from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.retention import Retention
 from async_apscheduler.models import (
     DjangoJob,
@@ -24,6 +26,7 @@ from async_apscheduler.models import (
     Status,
 )
 from tests.integration.conftest import Start, finished_run, runs_of
+from tests.integration.row_locks import in_time, locked
 from tests.outage import database_away
 from tests.support import await_until, committed_data
 from tests.testapp import work
@@ -251,6 +254,33 @@ async def test_a_deadlock_does_not_keep_old_history_from_being_pruned(
 
     await await_until(is_pruned)
     assert failures == []
+
+
+@pytest.mark.usefixtures("locks_rows")
+def test_what_is_pruned_is_found_without_waiting_for_those_who_live(settings: Any) -> None:
+    """A node that gives a sign of life has its row locked, and would wait for the pruner's."""
+    settings.ASYNC_APSCHEDULER = {"RETENTION": 3600}
+    now = datetime.now(UTC)
+    long_ago = now - timedelta(hours=2)
+    gone, alive = (
+        SchedulerNode.objects.create(
+            name=state, state=state, started_at=long_ago, heartbeat_at=at, capacity=1
+        )
+        for state, at in ((SchedulerNode.State.STOPPED, long_ago), ("running", now))
+    )
+    old, young = (
+        DjangoJobExecution.objects.create(
+            job_id="j", run_time=at, status=Status.SUCCEEDED, node=alive
+        )
+        for at in (long_ago, now)
+    )
+    retention = Retention(Node("pruner", 10), Lane("unused"))
+
+    with locked(alive), locked(young):
+        in_time(retention.prune_batch)
+
+    assert not SchedulerNode.objects.filter(pk=gone.pk).exists()
+    assert not DjangoJobExecution.objects.filter(pk=old.pk).exists()
 
 
 async def test_runs_are_started_although_the_look_after_their_claim_fails(

@@ -14,6 +14,7 @@ from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import DataError, InterfaceError, OperationalError, connections
 
 from async_apscheduler._database import JobThreads, Lane, LanePool, _pool, _threads, retrying_once
+from async_apscheduler._database._connections import MYSQL_DEADLOCK
 from tests.support import wait_until
 
 MakePool = Callable[[int], LanePool]
@@ -398,6 +399,19 @@ def test_an_error_on_a_good_connection_is_not_repeated(
         retrying_once("default", work, "never")
 
     assert work.calls == 1
+
+
+def test_a_victim_of_a_deadlock_calls_once_more(
+    connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the same connection: nothing is wrong with it."""
+    monkeypatch.setattr(connection, "is_usable", lambda: True)
+    before = connection.connection
+    work = Failing(OperationalError(MYSQL_DEADLOCK, "Deadlock found"), times=1)
+
+    assert retrying_once("default", work, "done") == "done"
+    assert work.calls == 2
+    assert connection.connection is before
 
 
 @pytest.mark.parametrize("error", [ValueError("mistake"), DataError("too long")])
