@@ -12,15 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
-from django.db import OperationalError
 
 from async_apscheduler import codec
-from async_apscheduler._database import (
-    CONNECTION_ERRORS,
-    Lane,
-    discard_connection,
-    is_deadlock,
-)
+from async_apscheduler._database import CONNECTION_ERRORS, Lane, discard_connection
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.backoff import Backoff
 from async_apscheduler.engine.runs import CALLERS, Run
@@ -37,9 +31,6 @@ FEW = 20
 
 GATHER = 0.02
 """Seconds to wait then."""
-
-MAX_ATTEMPTS = 3
-"""How often a batch is written anew at once after a deadlock, before that counts as a failure."""
 
 MAX_FRAMES = 50
 
@@ -100,7 +91,7 @@ class Recorder:
     async def _write_batch(self, batch: list[Run]) -> None:
         async with ThreadSensitiveContext(executor=self._lane):
             try:
-                await self._write_despite_deadlocks(batch)
+                await self._write(batch)
             except CONNECTION_ERRORS:
                 await self._lane.run(discard_connection, DjangoJobExecution.objects.db)
                 raise
@@ -109,18 +100,6 @@ class Recorder:
                 await self._write_one_by_one(batch)
         del self._waiting[: len(batch)]
         self._on_written(any(run.retry_at is not None for run in batch))
-
-    async def _write_despite_deadlocks(self, batch: list[Run]) -> None:
-        """See _write(); it is done over if the database has ended it to let another go on."""
-        for _ in range(MAX_ATTEMPTS):
-            try:
-                await self._write(batch)
-            except OperationalError as error:
-                if not is_deadlock(error):
-                    raise
-            else:
-                return
-        await self._write(batch)
 
     async def _write(self, batch: list[Run]) -> None:
         unclaimed = [_new_row(run) for run in batch if not run.has_row]

@@ -1,15 +1,13 @@
-"""How often the ends of runs are written, and how often that is tried."""
+"""How often the ends of runs are written."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from django.db import OperationalError
 
-from async_apscheduler._database._connections import MYSQL_DEADLOCK
 from async_apscheduler.engine import recorder
-from async_apscheduler.models import DjangoJobExecution, Status
+from async_apscheduler.models import DjangoJobExecution
 from async_apscheduler.models.execution_words import ExecutionQuerySet
 from tests.integration.conftest import Start, finished_run
 from tests.support import await_until, committed_data
@@ -52,33 +50,3 @@ async def test_the_first_end_is_written_at_once_and_those_that_follow_it_togethe
     await await_until(all_are_written)
     assert sum(written) == 4
     assert len(written) < 4
-
-
-@pytest.mark.parametrize(("deadlocks", "told"), [(1, []), (4, ["recorder"])])
-async def test_a_deadlock_is_no_failure_unless_it_comes_again_and_again(
-    start: Start,
-    failures: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    deadlocks: int,
-    told: list[str],
-) -> None:
-    """The database ends a transaction that is in order, to let another go on."""
-    finish, tries = ExecutionQuerySet.afinish, []
-
-    async def be_the_victim(
-        self: ExecutionQuerySet, node_id: int, ends: list[dict[str, Any]]
-    ) -> int:
-        tries.append(len(ends))
-        if len(tries) <= deadlocks:
-            raise OperationalError(MYSQL_DEADLOCK, "Deadlock found when trying to get lock")
-        return await finish(self, node_id, ends)
-
-    monkeypatch.setattr(ExecutionQuerySet, "afinish", be_the_victim)
-    scheduler = await start()
-    await scheduler.aadd_job(work.mark, id="once")
-
-    run = await finished_run("once")
-
-    assert run.status == Status.SUCCEEDED
-    assert tries == [1] * (deadlocks + 1)
-    assert failures == told
