@@ -58,8 +58,8 @@ class Retention:
         limits = get_settings().retention
         more = False
         if limits.max_age is not None:
-            self._forget_nodes(limits.max_age)
-            more |= self._delete(self._older_than(limits.max_age)) == DELETE_BATCH
+            for rows in (self._gone_since(limits.max_age), self._older_than(limits.max_age)):
+                more |= self._delete(rows) == DELETE_BATCH
         if limits.max_runs_per_job is not None:
             for job_id in self._jobs_with_more_than(limits.max_runs_per_job):
                 runs = self._finished().filter(job_id=job_id).order_by("-run_time")
@@ -70,11 +70,11 @@ class Retention:
         limit = self._node.now() - timedelta(seconds=seconds)
         return self._finished().filter(run_time__lt=limit).order_by("run_time")
 
-    def _forget_nodes(self, seconds: float) -> None:
+    def _gone_since(self, seconds: float) -> Any:
         limit = self._node.now() - timedelta(seconds=seconds)
         gone = [SchedulerNode.State.STOPPED, SchedulerNode.State.LOST]
         nodes = SchedulerNode.objects.filter(environment=get_settings().environment)
-        self._delete(nodes.filter(state__in=gone, heartbeat_at__lt=limit))
+        return nodes.filter(state__in=gone, heartbeat_at__lt=limit)
 
     def _jobs_with_more_than(self, runs: int) -> list[str]:
         counted = self._finished().order_by().values("job_id").annotate(runs=Count("pk"))

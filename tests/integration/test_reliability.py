@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from async_apscheduler._database import Lane
 from async_apscheduler._database._connections import MYSQL_DEADLOCK
+from async_apscheduler.engine import retention
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.retention import Retention
 from async_apscheduler.models import (
@@ -231,6 +232,27 @@ async def test_old_history_is_pruned_by_age_and_by_number(start: Start, settings
     assert newest == [now - timedelta(minutes=1), now]
 
 
+def test_there_may_be_more_nodes_to_prune_than_one_batch(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deploy an hour on many machines leaves thousands behind; they go batch after batch."""
+    settings.ASYNC_APSCHEDULER = {"RETENTION": 3600}
+    monkeypatch.setattr(retention, "DELETE_BATCH", 2)
+    long_ago = datetime.now(UTC) - timedelta(hours=2)
+    for number in range(3):
+        SchedulerNode.objects.create(
+            name=f"{number}",
+            state="stopped",
+            started_at=long_ago,
+            heartbeat_at=long_ago,
+            capacity=1,
+        )
+    pruner = Retention(Node("pruner", 10), Lane("unused"))
+
+    assert [pruner.prune_batch(), pruner.prune_batch()] == [True, False]
+    assert not SchedulerNode.objects.exists()
+
+
 async def test_a_deadlock_does_not_keep_old_history_from_being_pruned(
     start: Start, settings: Any, failures: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,11 +262,11 @@ async def test_a_deadlock_does_not_keep_old_history_from_being_pruned(
     await DjangoJobExecution.objects.acreate(job_id="j", run_time=old, status=Status.SUCCEEDED)
     prune_batch, tries = Retention.prune_batch, []
 
-    def be_the_victim_once(retention: Retention) -> bool:
-        tries.append(retention)
+    def be_the_victim_once(pruner: Retention) -> bool:
+        tries.append(pruner)
         if len(tries) == 1:
             raise OperationalError(MYSQL_DEADLOCK, "Deadlock found when trying to get lock")
-        return prune_batch(retention)
+        return prune_batch(pruner)
 
     monkeypatch.setattr(Retention, "prune_batch", be_the_victim_once)
     await start()
@@ -274,10 +296,10 @@ def test_what_is_pruned_is_found_without_waiting_for_those_who_live(settings: An
         )
         for at in (long_ago, now)
     )
-    retention = Retention(Node("pruner", 10), Lane("unused"))
+    pruner = Retention(Node("pruner", 10), Lane("unused"))
 
     with locked(alive), locked(young):
-        in_time(retention.prune_batch)
+        in_time(pruner.prune_batch)
 
     assert not SchedulerNode.objects.filter(pk=gone.pk).exists()
     assert not DjangoJobExecution.objects.filter(pk=old.pk).exists()
