@@ -71,4 +71,4 @@ def _are_unchanged(runs: list[Run]) -> bool:
 
 
 def _jobs_of(runs: list[Run]) -> Any:
-    return DjangoJob.objects.order_by().with_ids([run.job.id for run in runs])
+    return DjangoJob.objects.order_by().with_keys([run.job.id for run in runs])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from async_apscheduler.models.bulk import Among, insert_each, update_each
+from async_apscheduler.models.bulk import insert_each, update_each
 from async_apscheduler.models.managers import ConfiguredQuerySet
 from async_apscheduler.models.statuses import FINAL, Reason, Status
 
@@ -56,10 +56,6 @@ class ExecutionQuerySet(ConfiguredQuerySet):
     def on_node(self, node: Any) -> ExecutionQuerySet:
         """Runs that the node has claimed."""
         return self.filter(node_id=getattr(node, "pk", node))
-
-    def with_keys(self, keys: Sequence[int]) -> ExecutionQuerySet:
-        """Runs by their primary keys; they may be many, see JobQuerySet.with_ids()."""
-        return self.filter(Among(models.F("pk"), keys)) if keys else self.none()
 
     def add_claimed(self, node_id: int, rows: list[dict[str, Any]]) -> dict[Fire, int]:
         """Insert what a node has claimed or skipped; return the keys of its running runs.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from async_apscheduler.models.bulk import Among, update_each
+from async_apscheduler.models.bulk import update_each
 from async_apscheduler.models.loading import JOB_FIELDS, RUN_OPTIONS
 from async_apscheduler.models.managers import ConfiguredQuerySet
 
@@ -44,10 +44,6 @@ class JobQuerySet(ConfiguredQuerySet):
     def quarantined(self) -> JobQuerySet:
         """Jobs that could not be restored."""
         return self.filter(status="quarantined")
-
-    def with_ids(self, job_ids: Sequence[str]) -> JobQuerySet:
-        """Jobs by their ids; they may be many, each of which Django's `pk__in` would look at."""
-        return self.filter(Among(models.F("pk"), job_ids)) if job_ids else self.none()
 
     def for_node(self, environment: str, executors: Iterable[str]) -> JobQuerySet:
         """Jobs that a node of this environment with these executors may run."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections, models
 
 from async_apscheduler.conf import get_settings
+from async_apscheduler.models.bulk import Among
 
 
 class ConfiguredQuerySet(models.QuerySet[Any]):
     """A QuerySet on ASYNC_APSCHEDULER["DATABASE"]."""
+
+    def with_keys(self, keys: Sequence[Any]) -> Any:
+        """Rows by their primary keys, which may be more than Django's `pk__in` deals with well."""
+        return self.filter(Among(models.F("pk"), keys)) if keys else self.none()
 
     def locked(self) -> ConfiguredQuerySet:
         """Lock the rows, leaving out those that somebody else has locked.

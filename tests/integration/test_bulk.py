@@ -204,6 +204,6 @@ def test_jobs_are_found_by_their_ids_and_no_others_are(job_ids: list[str]) -> No
     """Byte for byte, whatever the ids hold."""
     add_jobs(["another", "only", *IDS])
 
-    found = DjangoJob.objects.all().with_ids(job_ids).filter(status="scheduled")
+    found = DjangoJob.objects.all().with_keys(job_ids).filter(status="scheduled")
 
     assert sorted(job.pk for job in found) == sorted(job_ids)

@@ -237,7 +237,7 @@ def test_due_jobs() -> None:
 
 def test_jobs_by_their_ids() -> None:
     """A second look at a few jobs reads these only, however many there are."""
-    few = DjangoJob.objects.order_by().with_ids(["job-7", "job-70", "job-700"])
+    few = DjangoJob.objects.order_by().with_keys(["job-7", "job-70", "job-700"])
 
     plan = plan_of(lambda: list(few.values_list("pk", "version", "next_run_time")))
 

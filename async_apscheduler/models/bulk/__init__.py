@@ -75,7 +75,7 @@ def count_each(
     `where` are values that the rows must have; ANYTHING stands for any but NULL.
     """
     table = Table(model, database)
-    among = one_of(table, key, [table.prepared(key, value) for value in values])
+    among = one_of(table, key, table.all_prepared(key, values))
     equal = {name: table.prepared(name, of) for name, of in where.items() if of is not ANYTHING}
     known = "".join(
         f" AND {table.quoted(name)} IS NOT NULL" for name, of in where.items() if of is ANYTHING
@@ -93,8 +93,8 @@ def count_each(
 class Among(models.Lookup):
     """A condition for Django's ``filter()``: that a field has one of many values.
 
-    Made of an ``F()`` and a sequence. Other than Django's own, it takes no look at each value. And
-    it is no RawSQL, which Django compares with TRUE on MySQL, so that no index is used.
+    Made of an ``F()`` and a sequence; see one_of(). A RawSQL would do, but Django compares that
+    with TRUE on MySQL, so that no index is used.
     """
 
     prepare_rhs = False
@@ -104,7 +104,7 @@ class Among(models.Lookup):
         column, parameters = self.process_lhs(compiler, connection)
         field: Any = self.lhs.output_field
         table = Table(field.model, connection.alias)
-        values = [table.prepared(field.attname, value) for value in self.rhs]
+        values = table.all_prepared(field.attname, self.rhs)
         condition = one_of(table, field.attname, values, column=column)
         return condition.sql, (*parameters, *condition.parameters)
 

@@ -87,10 +87,10 @@ class Table:
             if name != own and values[-1] is first and len(set(map(id, values))) == 1:
                 shared[name] = self.prepared(name, first)
             else:
-                columns[name] = self._all_prepared(name, values)
+                columns[name] = self.all_prepared(name, values)
         return columns, shared
 
-    def _all_prepared(self, name: str, values: list[Any]) -> list[Any]:
+    def all_prepared(self, name: str, values: Sequence[Any]) -> list[Any]:
         """See prepared(); a text goes to every driver as it is, so that none need be asked.
 
         Measured for the next run times of 1,000 jobs on PostgreSQL, in milliseconds: 0.57 to 0.24.
@@ -98,5 +98,5 @@ class Table:
         field = self._fields[name]
         is_text = isinstance(getattr(field, "target_field", field), TEXTS)
         if is_text and set(map(type, values)) == {str}:
-            return values
+            return list(values)
         return [field.get_db_prep_save(value, self.connection) for value in values]
