@@ -50,7 +50,7 @@ class Batch:
         self.now = now
         self.claimed = Claimed()
         self.unreadable: list[int] = []
-        self._node = node
+        self._node_id = node.id
         self._alias = alias
         self._careful = careful
         self._taken: list[Run] = []
@@ -110,7 +110,7 @@ class Batch:
         if self._taken:
             runs.filter(pk__in=[run.context.id for run in self._taken]).update(
                 status=Status.RUNNING,
-                node_id=self._node.id,
+                node_id=self._node_id,
                 started_at=self.now,
                 **NOT_YET_ENDED,
             )
@@ -119,7 +119,7 @@ class Batch:
                 status=Status.CANCELLED, reason=Reason.UNREADABLE, finished_at=self.now
             )
         if self._new:
-            keys = runs.all().add_claimed(self._node.id, [row for row, _ in self._new])
+            keys = runs.all().add_claimed(self._node_id, [row for row, _ in self._new])
             for _, run in self._new:
                 if run is not None:
                     run.context.id = keys[run.job.id, run.run_time]
@@ -145,7 +145,7 @@ class Batch:
         self._new = new
 
     def _add_row(self, job_id: str, run_time: datetime, run: Run | None, **fields: Any) -> None:
-        node_id = self._node.id if run is not None else None
+        node_id = self._node_id if run is not None else None
         row = {"job_id": job_id, "run_time": run_time.astimezone(UTC), "node_id": node_id}
         row |= NEW_ROW | fields
         self._new.append((row, run))
@@ -160,6 +160,6 @@ class Batch:
             loaded=loaded,
             context=context,
             jobstore=self._alias,
-            node_id=self._node.id,
+            node_id=self._node_id,
             started_at=self.now,
         )

@@ -17,7 +17,7 @@ from typing import Any
 from django.db import models, transaction
 
 from async_apscheduler.models.bulk._sources import Source, joins_tables, one_of, source_of
-from async_apscheduler.models.bulk._tables import Row, Table
+from async_apscheduler.models.bulk._tables import Row, Table, table_of
 
 Values = dict[str, Any]
 """Prepared values by attribute name."""
@@ -41,7 +41,7 @@ def insert_each(
     model's defaults. Returns None, having inserted all the same, where the database does not say
     what it has inserted.
     """
-    table = Table(model, database)
+    table = table_of(model, database)
     parts = [_insert(table, part, returning) for part in _portions(rows)]
     return None if None in parts else [row for part in parts for row in part or ()]
 
@@ -59,7 +59,7 @@ def update_each(
     All mappings have the same keys: attribute names of fields. `key` finds the row, the others are
     written. `unless_changed` are values that the row must still have.
     """
-    table = Table(model, database)
+    table = table_of(model, database)
     parts = list(_portions(rows))
     # One statement or one transaction: SQLite for one would commit row by row.
     is_one = len(rows) <= 1 or (len(parts) == 1 and joins_tables(table))
@@ -74,13 +74,13 @@ def count_each(
 
     `where` are values that the rows must have; ANYTHING stands for any but NULL.
     """
-    table = Table(model, database)
+    table = table_of(model, database)
     among = one_of(table, key, table.all_prepared(key, values))
     equal = {name: table.prepared(name, of) for name, of in where.items() if of is not ANYTHING}
     known = "".join(
-        f" AND {table.quoted(name)} IS NOT NULL" for name, of in where.items() if of is ANYTHING
+        f" AND {table.quoted[name]} IS NOT NULL" for name, of in where.items() if of is ANYTHING
     )
-    column = table.quoted(key)
+    column = table.quoted[key]
     with table.connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {column}, COUNT(*) FROM {table.name} "
@@ -103,7 +103,7 @@ class Among(models.Lookup):
         """Return the condition and its parameters."""
         column, parameters = self.process_lhs(compiler, connection)
         field: Any = self.lhs.output_field
-        table = Table(field.model, connection.alias)
+        table = table_of(field.model, connection.alias)
         values = table.all_prepared(field.attname, self.rhs)
         condition = one_of(table, field.attname, values, column=column)
         return condition.sql, (*parameters, *condition.parameters)
@@ -122,7 +122,8 @@ def _insert(
             values = [(*row, *shared.values()) for row in zip(*own.values(), strict=True)]
             cursor.executemany(f"{into} VALUES ({places})", values)
             return None
-        chosen = ", ".join([*map(table.new, own), *map(table.placeholder, shared)])
+        news = [table.new[name] for name in own]
+        chosen = ", ".join([*news, *map(table.placeholder, shared)])
         sql = f"{into} SELECT {chosen} FROM {source.sql}"
         if not table.connection.features.can_return_rows_from_bulk_insert:
             cursor.execute(sql, [*shared.values(), *source.parameters])
@@ -164,7 +165,7 @@ def _update_one_by_one(
     with table.connection.cursor() as cursor:
         cursor.executemany(
             f"UPDATE {table.name} SET {assigned} "
-            f"WHERE {table.quoted(key)} = %s{table.and_still(kept)}",
+            f"WHERE {table.quoted[key]} = %s{table.and_still(kept)}",
             [(*shared.values(), *row, *kept.values()) for row in rows],
         )
         return int(cursor.rowcount)
@@ -173,9 +174,9 @@ def _update_one_by_one(
 def _update_from(
     source: Source, table: Table, key: str, own: dict[str, list[Any]], shared: Values, kept: Values
 ) -> int:
-    new = {name: table.new(name) for name in own if name != key}
+    new = {name: table.new[name] for name in own if name != key}
     assigned = table.assigned(dict.fromkeys(shared, "%s") | new)
-    match = f"{table.quoted(key)} = {table.new(key)}{table.collation(key)}"
+    match = f"{table.quoted[key]} = {table.new[key]}{table.collations[key]}"
     still = table.and_still(kept)
     with table.connection.cursor() as cursor:
         if table.vendor == "mysql":

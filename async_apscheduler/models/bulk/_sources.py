@@ -34,9 +34,9 @@ def joins_tables(table: Table) -> bool:
 
 def one_of(table: Table, name: str, values: list[Any], *, column: str | None = None) -> Source:
     """Return the condition that a column has one of the values; `column` is how to name it."""
-    column = column or table.quoted(name)
+    column = column or table.quoted[name]
     if table.vendor == "postgresql":
-        return Source(f"{column} = ANY(%s::{table.type_of(name)}[])", [array(values)])
+        return Source(f"{column} = ANY(%s::{table.types[name]}[])", [array(values)])
     if table.vendor == "sqlite":
         return Source(f"{column} IN (SELECT value FROM json_each(%s))", [json.dumps(values)])
     places = ", ".join(["%s"] * len(values))
@@ -44,8 +44,8 @@ def one_of(table: Table, name: str, values: list[Any], *, column: str | None = N
 
 
 def _arrays(table: Table, columns: Mapping[str, list[Any]]) -> Source:
-    arrays = ", ".join(f"%s::{table.type_of(name)}[]" for name in columns)
-    names = ", ".join(map(table.new, columns))
+    arrays = ", ".join([f"%s::{table.types[name]}[]" for name in columns])
+    names = ", ".join([table.new[name] for name in columns])
     return Source(f"unnest({arrays}) AS new_rows({names})", list(map(array, columns.values())))
 
 
@@ -78,7 +78,7 @@ WRITTEN: dict[type, Callable[[Any], str]] = {
 
 def _json(table: Table, columns: Mapping[str, list[Any]]) -> Source:
     chosen = ", ".join(
-        f"json_extract(value, '$[{place}]') AS {table.new(name)}"
+        f"json_extract(value, '$[{place}]') AS {table.new[name]}"
         for place, name in enumerate(columns)
     )
     rows = json.dumps(list(zip(*columns.values(), strict=True)))
@@ -87,7 +87,7 @@ def _json(table: Table, columns: Mapping[str, list[Any]]) -> Source:
 
 def _selects(table: Table, columns: Mapping[str, list[Any]]) -> Source:
     count = len(next(iter(columns.values())))
-    first = ", ".join(f"%s AS {table.new(name)}" for name in columns)
+    first = ", ".join(f"%s AS {table.new[name]}" for name in columns)
     other = ", ".join(["%s"] * len(columns))
     selects = " UNION ALL SELECT ".join([first, *[other] * (count - 1)])
     parameters = list(chain.from_iterable(zip(*columns.values(), strict=True)))
