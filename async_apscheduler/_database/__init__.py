@@ -17,6 +17,14 @@ from async_apscheduler._database._connections import (
 from async_apscheduler._database._lanes import ANSWER_LIMIT, Lane, closed_lanes_have_ended
 from async_apscheduler._database._loop import in_database_thread, on_event_loop
 from async_apscheduler._database._pool import LanePool, RunLane
+from async_apscheduler._database._statements import (
+    Statement,
+    all_rows,
+    nothing,
+    rows_found,
+    send,
+    send_together,
+)
 from async_apscheduler._database._threads import JobThreads
 
 __all__ = [
@@ -27,12 +35,18 @@ __all__ = [
     "LanePool",
     "QueryWrapper",
     "RunLane",
+    "Statement",
+    "all_rows",
     "closed_lanes_have_ended",
     "database_now",
     "discard_connection",
     "eager_transaction",
     "in_database_thread",
     "is_deadlock",
+    "nothing",
     "on_event_loop",
     "retrying_once",
+    "rows_found",
+    "send",
+    "send_together",
 ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from async_apscheduler._database import send_together
 from async_apscheduler.context import RunContext
 from async_apscheduler.engine.nodes import Node
 from async_apscheduler.engine.plans import Plan
@@ -97,32 +98,37 @@ class Batch:
         """Write it all, in a constant number of statements."""
         if self._careful:
             self._leave_out_known()
-        self._write_runs()
-        if self._next:
-            DjangoJob.objects.all().advance(self._next)
+        if self._taken:
+            self._write_taken()
+        if self.unreadable:
+            DjangoJobExecution.objects.filter(pk__in=self.unreadable).update(
+                status=Status.CANCELLED, reason=Reason.UNREADABLE, finished_at=self.now
+            )
         if self._exhausted:
             DjangoJob.objects.filter(pk__in=self._exhausted).update(next_run_time=None)
         if self.claimed.removed:
             DjangoJob.objects.filter(pk__in=self.claimed.removed).delete()
+        if self._new or self._next:
+            self._write_due()
 
-    def _write_runs(self) -> None:
-        runs = DjangoJobExecution.objects
-        if self._taken:
-            runs.filter(pk__in=[run.context.id for run in self._taken]).update(
-                status=Status.RUNNING,
-                node_id=self._node_id,
-                started_at=self.now,
-                **NOT_YET_ENDED,
-            )
-        if self.unreadable:
-            runs.filter(pk__in=self.unreadable).update(
-                status=Status.CANCELLED, reason=Reason.UNREADABLE, finished_at=self.now
-            )
-        if self._new:
-            keys = runs.all().add_claimed(self._node_id, [row for row, _ in self._new])
-            for _, run in self._new:
-                if run is not None:
-                    run.context.id = keys[run.job.id, run.run_time]
+    def _write_taken(self) -> None:
+        runs = DjangoJobExecution.objects.filter(pk__in=[run.context.id for run in self._taken])
+        runs.update(
+            status=Status.RUNNING, node_id=self._node_id, started_at=self.now, **NOT_YET_ENDED
+        )
+
+    def _write_due(self) -> None:
+        """Write the runs of the jobs that were due, and when these fire next."""
+        rows = [row for row, _ in self._new]
+        runs, jobs = DjangoJobExecution.objects.all(), DjangoJob.objects.all()
+        insertions = runs.insertions(rows)
+        answers = send_together(runs.db, [*insertions, *jobs.advances(self._next)])
+        if not rows:
+            return
+        keys = runs.keys_of_claimed(self._node_id, rows, answers[: len(insertions)])
+        for _, run in self._new:
+            if run is not None:
+                run.context.id = keys[run.job.id, run.run_time]
 
     def _leave_out_known(self) -> None:
         """Drop what has a row already: that fire has been dealt with.

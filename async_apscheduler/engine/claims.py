@@ -14,7 +14,7 @@ from django.db import IntegrityError, OperationalError, connections
 from django.db.models import Count, F, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from async_apscheduler._database import eager_transaction, is_deadlock
+from async_apscheduler._database import Statement, eager_transaction, is_deadlock, send
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.batch import Batch, Claimed
 from async_apscheduler.engine.decoded import DecodedJobs
@@ -147,13 +147,21 @@ class Claims:
         careful: bool,
     ) -> Claimed:
         batch = Batch(self._node, self.alias, now, careful=careful)
-        with eager_transaction(DjangoJob.objects.db):
-            self._node.fence(active)
+        database = DjangoJob.objects.db
+        with eager_transaction(database):
             began = time.monotonic()
-            self._doubtful = confirmed = self._confirmed()
-            if pending and room > 0:
-                self._take_pending(batch, executors, room)
-            self._take_due(batch, executors, room - len(batch.claimed.runs))
+            if pending or self._doubtful:
+                self._node.fence(active)
+                self._doubtful = confirmed = self._confirmed()
+                if pending:
+                    self._take_pending(batch, executors, room)
+                left = room - len(batch.claimed.runs)
+                due = send(database, self._due_by(now, executors, left)) if left else []
+            else:
+                confirmed = []
+                question = self._due_by(now, executors, room)
+                [due] = self._node.fence(active, others=[question])
+            self._take_due(batch, due, room)
             batch.write()
             self._doubtful = confirmed + batch.claimed.runs
         # Until here an error leaves open whether the transaction was committed: the next attempt
@@ -220,14 +228,15 @@ class Claims:
                 taken[job_id] = taken.get(job_id, 0) + 1
                 batch.take(pk, job, run_time, attempt)
 
-    def _take_due(self, batch: Batch, executors: list[str], room: int) -> None:
-        """Take the fires of jobs whose time has come, or will in a moment, oldest first."""
-        if room <= 0:
-            return
+    def _due_by(self, now: datetime, executors: list[str], room: int) -> Statement[Any]:
+        """Return a query for jobs whose time has come, or will in a moment, oldest first."""
         environment = get_settings().environment
-        rows = self._due.ask(
-            environment, tuple(executors), room, until=batch.now + self.lead + SPAN
+        return self._due.statement(
+            environment, tuple(executors), room, until=now + self.lead + SPAN
         )
+
+    def _take_due(self, batch: Batch, rows: list[tuple[Any, ...]], room: int) -> None:
+        """Take the fires of jobs that are due, up to `room` runs with those that are taken."""
         if not rows:
             return
         loaded = self._load({pk: version for pk, version, _ in rows}, batch)

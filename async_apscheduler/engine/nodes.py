@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -18,7 +18,7 @@ import django
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef
 
-from async_apscheduler._database import database_now
+from async_apscheduler._database import Statement, database_now, send_together
 from async_apscheduler.conf import get_settings
 from async_apscheduler.engine.clock import NOTABLE, SharedClock
 from async_apscheduler.exceptions import NodeEvictedError
@@ -105,21 +105,27 @@ class Node:
         self._note_renewal(began)
         return self.row
 
-    def fence(self, running: int, **news: Any) -> None:
+    def fence(
+        self, running: int, *, others: Sequence[Statement[Any]] = (), **news: Any
+    ) -> list[Any]:
         """Give a sign of life, as the first statement of a pass; `news` are further columns.
+
+        Returns the answers to `others`, which are sent together with it, and come after it.
 
         Raises NodeEvictedError if other nodes have declared this one lost. On SQLite this
         statement also takes the write lock before anything is read; reading first, schedulers at
         Django's default settings would fail with "database is locked".
         """
         began = time.monotonic()
-        found = self._sign_of_life.make(
+        sign_of_life = self._sign_of_life.statement(
             *news, node=self.id, heartbeat_at=self.now(), running=running, **news
         )
+        found, *answers = send_together(SchedulerNode.objects.db, [sign_of_life, *others])
         if not found:
             self.is_evicted = True
             raise self.evicted()
         self._note_renewal(began)
+        return answers
 
     def evicted(self) -> NodeEvictedError:
         """Return the error that says that this node was declared lost."""

@@ -8,12 +8,16 @@ each heartbeat 7.3 to 0.3, the claim of ten due jobs 8.7 to 5.5.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections
 from django.db.models import QuerySet
 from django.db.models.expressions import Expression
 from django.db.models.sql import UpdateQuery
+
+from async_apscheduler._database import Statement, rows_found, send
+
+T = TypeVar("T")
 
 MOST_VARIANTS = 64
 """Queries that one question keeps; beyond that it starts afresh."""
@@ -39,45 +43,55 @@ class Question:
     """A query with slots: `build` returns it, as a values_list(), for what shapes its SQL."""
 
     def __init__(self, build: Callable[..., QuerySet[Any]]) -> None:
-        self._statements = _Statements(lambda *shape: (build(*shape), None))
+        self._variants = _Variants(lambda *shape: (build(*shape), None))
 
     def ask(self, *shape: Hashable, **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows; `shape` are the arguments of `build`, `values` what is in the slots."""
-        return self._statements.of(shape).rows(values)
+        compiled = self._variants.of(shape)
+        return compiled.execute(values, compiled.rows)
 
     def has_answer(self, *shape: Hashable, **values: Any) -> bool:
         """Return True if there is a row; cheaper than ask(), because nobody looks at it."""
-        return self._statements.of(shape).has_rows(values)
+        return self._variants.of(shape).execute(values, _is_there)
+
+    def statement(self, *shape: Hashable, **values: Any) -> Statement[list[tuple[Any, ...]]]:
+        """Return what ask() executes, to be sent together with others."""
+        compiled = self._variants.of(shape)
+        return compiled.statement(values, compiled.rows)
 
 
 class Change:
     """An update with slots: `build` returns a QuerySet and the values that its rows get."""
 
     def __init__(self, build: Callable[..., tuple[QuerySet[Any], dict[str, Any]]]) -> None:
-        self._statements = _Statements(build)
+        self._variants = _Variants(build)
 
     def make(self, *shape: Hashable, **values: Any) -> int:
         """Make it, and return how many rows were found; see Question.ask()."""
-        return self._statements.of(shape).count(values)
+        return self._variants.of(shape).execute(values, rows_found)
+
+    def statement(self, *shape: Hashable, **values: Any) -> Statement[int]:
+        """Return what make() executes, to be sent together with others."""
+        return self._variants.of(shape).statement(values, rows_found)
 
 
-class _Statements:
+class _Variants:
     """One statement for each shape; `build` returns its QuerySet, and what it writes if it does."""
 
     def __init__(self, build: Callable[..., tuple[QuerySet[Any], dict[str, Any] | None]]) -> None:
         self._build = build
-        self._by_shape: dict[tuple[Hashable, ...], _Statement] = {}
+        self._by_shape: dict[tuple[Hashable, ...], _Compiled] = {}
 
-    def of(self, shape: tuple[Hashable, ...]) -> _Statement:
-        statement = self._by_shape.get(shape)
-        if statement is None:
+    def of(self, shape: tuple[Hashable, ...]) -> _Compiled:
+        compiled = self._by_shape.get(shape)
+        if compiled is None:
             if len(self._by_shape) >= MOST_VARIANTS:
                 self._by_shape.clear()
-            statement = self._by_shape[shape] = _Statement(*self._build(*shape))
-        return statement
+            compiled = self._by_shape[shape] = _Compiled(*self._build(*shape))
+        return compiled
 
 
-class _Statement:
+class _Compiled:
     """What Django has compiled, to be executed in any thread."""
 
     def __init__(self, queryset: QuerySet[Any], changes: dict[str, Any] | None) -> None:
@@ -89,25 +103,21 @@ class _Statement:
         self._compiler = query.get_compiler(using=queryset.db)
         self._sql, self._parameters = self._compiler.as_sql()
 
-    def rows(self, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        with connections[self._database].cursor() as cursor:
-            self._execute(cursor, values)
-            rows = cursor.fetchall()
-        return list(self._compiler.results_iter(results=[rows], tuple_expected=True))
+    def execute(self, values: dict[str, Any], read: Callable[[Any], T]) -> T:
+        return send(self._database, self.statement(values, read))
 
-    def has_rows(self, values: dict[str, Any]) -> bool:
-        with connections[self._database].cursor() as cursor:
-            self._execute(cursor, values)
-            return cursor.fetchone() is not None
-
-    def count(self, values: dict[str, Any]) -> int:
-        with connections[self._database].cursor() as cursor:
-            self._execute(cursor, values)
-            return int(cursor.rowcount)
-
-    def _execute(self, cursor: Any, values: dict[str, Any]) -> None:
+    def statement(self, values: dict[str, Any], read: Callable[[Any], T]) -> Statement[T]:
+        connection = connections[self._database]
         parameters = [
-            each.filled(values, cursor.db) if isinstance(each, Slot) else each
+            each.filled(values, connection) if isinstance(each, Slot) else each
             for each in self._parameters
         ]
-        cursor.execute(self._sql, parameters)
+        return Statement(self._sql, parameters, read)
+
+    def rows(self, cursor: Any) -> list[tuple[Any, ...]]:
+        rows = cursor.fetchall()
+        return list(self._compiler.results_iter(results=[rows], tuple_expected=True))
+
+
+def _is_there(cursor: Any) -> bool:
+    return cursor.fetchone() is not None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from async_apscheduler.models.bulk import insert_each, update_each
+from async_apscheduler._database import Statement
+from async_apscheduler.models.bulk import insertions, update_each
 from async_apscheduler.models.managers import ConfiguredQuerySet
 from async_apscheduler.models.statuses import FINAL, Reason, Status
 
@@ -57,15 +59,20 @@ class ExecutionQuerySet(ConfiguredQuerySet):
         """Runs that the node has claimed."""
         return self.filter(node_id=getattr(node, "pk", node))
 
-    def add_claimed(self, node_id: int, rows: list[dict[str, Any]]) -> dict[Fire, int]:
-        """Insert what a node has claimed or skipped; return the keys of its running runs.
+    def insertions(self, rows: list[dict[str, Any]]) -> list[Statement[Any]]:
+        """Return statements that insert what a node has claimed or skipped, for keys_of_claimed().
 
         Each dict has the same keys: columns, the first of them `job_id`.
         """
-        made = insert_each(self.model, self.db, rows, returning=("job_id", "id"))
+        return insertions(self.model, self.db, rows, returning=("job_id", "id"))
+
+    def keys_of_claimed(
+        self, node_id: int, rows: list[dict[str, Any]], made: list[Any]
+    ) -> dict[Fire, int]:
+        """Return the keys of a node's running runs from the answers to insertions()."""
         fires = {row["job_id"]: row["run_time"] for row in rows}
-        if made is not None and len(fires) == len(rows):
-            return {(job_id, fires[job_id]): pk for job_id, pk in made}
+        if None not in made and len(fires) == len(rows):
+            return {(job_id, fires[job_id]): pk for job_id, pk in chain.from_iterable(made)}
         job_ids = [row["job_id"] for row in rows if row["status"] == Status.RUNNING]
         return self.running().on_node(node_id).filter(job_id__in=job_ids).keys_by_fire()
 

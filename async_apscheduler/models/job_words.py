@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from async_apscheduler.models.bulk import update_each
+from async_apscheduler._database import Statement
+from async_apscheduler.models.bulk import updates
 from async_apscheduler.models.loading import JOB_FIELDS, RUN_OPTIONS
 from async_apscheduler.models.managers import ConfiguredQuerySet
 
@@ -69,15 +70,15 @@ class JobQuerySet(ConfiguredQuerySet):
         row: DjangoJob | None = rows.select_for_update().first()
         return row
 
-    def advance(self, moments: Mapping[str, datetime]) -> None:
-        """Write the next run time of each job, in UTC, in a few statements."""
+    def advances(self, moments: Mapping[str, datetime]) -> list[Statement[int]]:
+        """Return a few statements that write the next run time of each job, in UTC."""
         # What all of them share is written once, if it is one object.
         same: dict[datetime, datetime] = {}
         rows = [
             {"next_run_time": same.setdefault(at, at), "id": job_id}
             for job_id, at in moments.items()
         ]
-        update_each(self.model, self.db, rows, key="id")
+        return updates(self.model, self.db, rows, key="id")
 
     def quarantine(self, row: DjangoJob, error: str) -> bool:
         """Set a job aside that could not be restored; return False if it was set aside before.

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from async_apscheduler._database import send_together
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status, bulk
-from async_apscheduler.models.bulk import insert_each, update_each
+from async_apscheduler.models.bulk import insertions, update_each
 from async_apscheduler.models.scheduling import job_values
 from async_apscheduler.triggers import create_trigger
 from tests.testapp import work
@@ -40,10 +42,11 @@ def rows_of(job_ids: list[str], **columns: Any) -> list[dict[str, Any]]:
 
 def insert(rows: list[dict[str, Any]]) -> dict[str, int]:
     """Insert rows of runs; return their keys by job."""
-    made = insert_each(DjangoJobExecution, "default", rows, returning=("job_id", "id"))
-    if made is None:
+    statements = insertions(DjangoJobExecution, "default", rows, returning=("job_id", "id"))
+    made = send_together("default", statements)
+    if None in made:
         return dict(DjangoJobExecution.objects.values_list("job_id", "pk"))
-    return dict(made)
+    return dict(chain.from_iterable(made))
 
 
 def add_jobs(job_ids: list[str]) -> None:

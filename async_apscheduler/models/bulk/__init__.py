@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db import models, transaction
 
+from async_apscheduler._database import Statement, all_rows, nothing, rows_found, send
 from async_apscheduler.models.bulk._sources import Source, joins_tables, one_of, source_of
 from async_apscheduler.models.bulk._tables import Row, Table, table_of
 
@@ -32,18 +33,30 @@ MAX_TEXT = 1_000_000
 """Characters in the rows of one statement; servers refuse statements beyond a limit of theirs."""
 
 
-def insert_each(
+def insertions(
     model: type[models.Model], database: str, rows: Sequence[Row], *, returning: Sequence[str]
-) -> list[tuple[Any, ...]] | None:
-    """Insert rows and return the columns `returning` of each, in any order, as the driver has them.
+) -> list[Statement[list[tuple[Any, ...]] | None]]:
+    """Return statements that insert rows, and return the columns `returning` of each, in any order.
 
-    All rows have the same columns, of which the first tells them apart; other columns get the
-    model's defaults. Returns None, having inserted all the same, where the database does not say
-    what it has inserted.
+    They are as the driver has them. All rows have the same columns, of which the first tells them
+    apart; other columns get the model's defaults. A statement returns None, having inserted all the
+    same, where the database does not say what it has inserted.
     """
     table = table_of(model, database)
-    parts = [_insert(table, part, returning) for part in _portions(rows)]
-    return None if None in parts else [row for part in parts for row in part or ()]
+    return [_insert(table, part, returning) for part in _portions(rows)]
+
+
+def updates(
+    model: type[models.Model],
+    database: str,
+    rows: Sequence[Row],
+    *,
+    key: str,
+    unless_changed: Row | None = None,
+) -> list[Statement[int]]:
+    """Return the statements of update_each(), to be sent together with others in a transaction."""
+    table = table_of(model, database)
+    return [_update(table, part, key, unless_changed or {}) for part in _portions(rows)]
 
 
 def update_each(
@@ -64,7 +77,9 @@ def update_each(
     # One statement or one transaction: SQLite for one would commit row by row.
     is_one = len(rows) <= 1 or (len(parts) == 1 and joins_tables(table))
     with nullcontext() if is_one else transaction.atomic(using=database, savepoint=False):
-        return sum(_update(table, part, key, unless_changed or {}) for part in parts)
+        return sum(
+            send(database, _update(table, part, key, unless_changed or {})) for part in parts
+        )
 
 
 def count_each(
@@ -81,13 +96,13 @@ def count_each(
         f" AND {table.quoted[name]} IS NOT NULL" for name, of in where.items() if of is ANYTHING
     )
     column = table.quoted[key]
-    with table.connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {column}, COUNT(*) FROM {table.name} "
-            f"WHERE {among.sql}{table.and_still(equal)}{known} GROUP BY {column}",
-            [*among.parameters, *equal.values()],
-        )
-        return dict(cursor.fetchall())
+    counted = Statement(
+        f"SELECT {column}, COUNT(*) FROM {table.name} "
+        f"WHERE {among.sql}{table.and_still(equal)}{known} GROUP BY {column}",
+        [*among.parameters, *equal.values()],
+        all_rows,
+    )
+    return dict(send(database, counted))
 
 
 class Among(models.Lookup):
@@ -109,32 +124,25 @@ class Among(models.Lookup):
         return condition.sql, (*parameters, *condition.parameters)
 
 
-def _insert(
-    table: Table, rows: Sequence[Row], returning: Sequence[str]
-) -> list[tuple[Any, ...]] | None:
+def _insert(table: Table, rows: Sequence[Row], returning: Sequence[str]) -> Statement[Any]:
     own, shared = table.split(rows, own=next(iter(rows[0])))
     shared |= table.defaults(besides=rows[0])
     into = f"INSERT INTO {table.name} ({table.names((*own, *shared))})"
     source = source_of(table, own)
-    with table.connection.cursor() as cursor:
-        if source is None:
-            places = ", ".join(["%s"] * (len(own) + len(shared)))
-            values = [(*row, *shared.values()) for row in zip(*own.values(), strict=True)]
-            cursor.executemany(f"{into} VALUES ({places})", values)
-            return None
-        news = [table.new[name] for name in own]
-        chosen = ", ".join([*news, *map(table.placeholder, shared)])
-        sql = f"{into} SELECT {chosen} FROM {source.sql}"
-        if not table.connection.features.can_return_rows_from_bulk_insert:
-            cursor.execute(sql, [*shared.values(), *source.parameters])
-            return None
-        cursor.execute(
-            f"{sql} RETURNING {table.names(returning)}", [*shared.values(), *source.parameters]
-        )
-        return list(cursor.fetchall())
+    if source is None:
+        places = ", ".join(["%s"] * (len(own) + len(shared)))
+        values = [(*row, *shared.values()) for row in zip(*own.values(), strict=True)]
+        return Statement(f"{into} VALUES ({places})", values, nothing, is_many=True)
+    news = [table.new[name] for name in own]
+    chosen = ", ".join([*news, *map(table.placeholder, shared)])
+    sql = f"{into} SELECT {chosen} FROM {source.sql}"
+    parameters = [*shared.values(), *source.parameters]
+    if not table.connection.features.can_return_rows_from_bulk_insert:
+        return Statement(sql, parameters, nothing)
+    return Statement(f"{sql} RETURNING {table.names(returning)}", parameters, all_rows)
 
 
-def _update(table: Table, rows: Sequence[Row], key: str, unless: Row) -> int:
+def _update(table: Table, rows: Sequence[Row], key: str, unless: Row) -> Statement[int]:
     own, shared = table.split(rows, own=key)
     kept = {name: table.prepared(name, value) for name, value in unless.items()}
     if len(own) == 1:
@@ -144,53 +152,51 @@ def _update(table: Table, rows: Sequence[Row], key: str, unless: Row) -> int:
     return update(table, key, own, shared, kept)
 
 
-def _update_alike(table: Table, key: str, keys: list[Any], shared: Values, kept: Values) -> int:
+def _update_alike(
+    table: Table, key: str, keys: list[Any], shared: Values, kept: Values
+) -> Statement[int]:
     """Write the same to all."""
     among = one_of(table, key, keys)
     assigned = table.assigned(dict.fromkeys(shared, "%s"))
-    with table.connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {table.name} SET {assigned} WHERE {among.sql}{table.and_still(kept)}",
-            [*shared.values(), *among.parameters, *kept.values()],
-        )
-        return int(cursor.rowcount)
+    return Statement(
+        f"UPDATE {table.name} SET {assigned} WHERE {among.sql}{table.and_still(kept)}",
+        [*shared.values(), *among.parameters, *kept.values()],
+        rows_found,
+    )
 
 
 def _update_one_by_one(
     table: Table, key: str, own: dict[str, list[Any]], shared: Values, kept: Values
-) -> int:
+) -> Statement[int]:
     written = [name for name in own if name != key]
     assigned = table.assigned(dict.fromkeys([*shared, *written], "%s"))
     rows = zip(*(own[name] for name in (*written, key)), strict=True)
-    with table.connection.cursor() as cursor:
-        cursor.executemany(
-            f"UPDATE {table.name} SET {assigned} "
-            f"WHERE {table.quoted[key]} = %s{table.and_still(kept)}",
-            [(*shared.values(), *row, *kept.values()) for row in rows],
-        )
-        return int(cursor.rowcount)
+    return Statement(
+        f"UPDATE {table.name} SET {assigned} WHERE {table.quoted[key]} = %s{table.and_still(kept)}",
+        [(*shared.values(), *row, *kept.values()) for row in rows],
+        rows_found,
+        is_many=True,
+    )
 
 
 def _update_from(
     source: Source, table: Table, key: str, own: dict[str, list[Any]], shared: Values, kept: Values
-) -> int:
+) -> Statement[int]:
     new = {name: table.new[name] for name in own if name != key}
     assigned = table.assigned(dict.fromkeys(shared, "%s") | new)
     match = f"{table.quoted[key]} = {table.new[key]}{table.collations[key]}"
     still = table.and_still(kept)
-    with table.connection.cursor() as cursor:
-        if table.vendor == "mysql":
-            cursor.execute(
-                f"UPDATE {table.name} JOIN {source.sql} ON {match} SET {assigned} "
-                f"WHERE TRUE{still}",
-                [*source.parameters, *shared.values(), *kept.values()],
-            )
-        else:
-            cursor.execute(
-                f"UPDATE {table.name} SET {assigned} FROM {source.sql} WHERE {match}{still}",
-                [*shared.values(), *source.parameters, *kept.values()],
-            )
-        return int(cursor.rowcount)
+    if table.vendor == "mysql":
+        return Statement(
+            f"UPDATE {table.name} JOIN {source.sql} ON {match} SET {assigned} WHERE TRUE{still}",
+            [*source.parameters, *shared.values(), *kept.values()],
+            rows_found,
+        )
+    return Statement(
+        f"UPDATE {table.name} SET {assigned} FROM {source.sql} WHERE {match}{still}",
+        [*shared.values(), *source.parameters, *kept.values()],
+        rows_found,
+    )
 
 
 def _portions(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
