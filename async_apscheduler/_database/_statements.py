@@ -51,6 +51,8 @@ def send_together(database: str, statements: Sequence[Statement[Any]]) -> list[A
     and so a transaction can begin with its first ones. The first that fails is the last one.
     Measured for a pass that claims ten jobs, in milliseconds, 1.4 from the server: 15.6 to 11.8.
     """
+    if not statements:
+        return []
     connection = connections[database]
     with connection.cursor() as cursor:
         if _takes_several(connection) and not any(each.is_many for each in statements):

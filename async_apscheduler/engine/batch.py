@@ -17,16 +17,6 @@ from async_apscheduler.models import DjangoJob, DjangoJobExecution, Reason, Stat
 NEW_ROW = {"reason": "", "fires": 1, "started_at": None, "finished_at": None}
 """The columns of a new row that only some rows need; all must name the same."""
 
-NOT_YET_ENDED = {
-    "available_at": None,
-    "finished_at": None,
-    "duration": None,
-    "reason": "",
-    "exception": "",
-    "traceback": "",
-}
-"""What a run that is tried again forgets of its last attempt."""
-
 
 @dataclass(slots=True)
 class Claimed:
@@ -98,8 +88,6 @@ class Batch:
         """Write it all, in a constant number of statements."""
         if self._careful:
             self._leave_out_known()
-        if self._taken:
-            self._write_taken()
         if self.unreadable:
             DjangoJobExecution.objects.filter(pk__in=self.unreadable).update(
                 status=Status.CANCELLED, reason=Reason.UNREADABLE, finished_at=self.now
@@ -108,21 +96,15 @@ class Batch:
             DjangoJob.objects.filter(pk__in=self._exhausted).update(next_run_time=None)
         if self.claimed.removed:
             DjangoJob.objects.filter(pk__in=self.claimed.removed).delete()
-        if self._new or self._next:
-            self._write_due()
+        self._write_runs()
 
-    def _write_taken(self) -> None:
-        runs = DjangoJobExecution.objects.filter(pk__in=[run.context.id for run in self._taken])
-        runs.update(
-            status=Status.RUNNING, node_id=self._node_id, started_at=self.now, **NOT_YET_ENDED
-        )
-
-    def _write_due(self) -> None:
-        """Write the runs of the jobs that were due, and when these fire next."""
-        rows = [row for row, _ in self._new]
+    def _write_runs(self) -> None:
+        """Write the runs that begin, and when the jobs that were due fire next."""
         runs, jobs = DjangoJobExecution.objects.all(), DjangoJob.objects.all()
+        rows = [row for row, _ in self._new]
         insertions = runs.insertions(rows)
-        answers = send_together(runs.db, [*insertions, *jobs.advances(self._next)])
+        taking = runs.taking(self._node_id, [run.context.id for run in self._taken], self.now)
+        answers = send_together(runs.db, [*insertions, *taking, *jobs.advances(self._next)])
         if not rows:
             return
         keys = runs.keys_of_claimed(self._node_id, rows, answers[: len(insertions)])

@@ -63,6 +63,7 @@ class Claims:
         self._node = node
         self._decoded = DecodedJobs(store)
         self._due = Question(_due_of)
+        self._pending = Question(_pending_of)
         self._doubtful: list[Run] = []
         self._full_claims = 0
         """How many claims in a row have taken all that they might."""
@@ -195,27 +196,7 @@ class Claims:
     def _take_pending(self, batch: Batch, executors: list[str], room: int) -> None:
         """Take runs that wait: run now, retries, and fires that waited for an earlier one."""
         environment = get_settings().environment
-        active = (
-            DjangoJobExecution.objects.running()
-            .on_any_node()
-            .filter(job_id=OuterRef("job_id"))
-            .order_by()
-            .values("job_id")
-            .annotate(runs=Count("pk"))
-            .values("runs")
-        )
-        rows = (
-            DjangoJobExecution.objects.ready(batch.now)
-            .filter(job__environment=environment, job__executor__in=executors)
-            .annotate(active=Coalesce(Subquery(active), Value(0)))
-            .filter(active__lt=F("job__max_instances"))
-            # Oldest first. Not by the bare key: its index would tempt a database to walk through
-            # the whole history in that order until it has met enough pending runs.
-            .order_by(F("pk") + 0)
-            .locked()
-            .values_list("pk", "job_id", "job__version", "run_time", "attempt", "active")[:room]
-        )
-        rows = list(rows)
+        rows = self._pending.ask(environment, tuple(executors), room, now=batch.now)
         if not rows:
             return
         loaded = self._load({row[1]: row[2] for row in rows}, batch)
@@ -278,3 +259,30 @@ def _due_of(environment: str, executors: tuple[str, ...], room: int) -> Any:
     """Return a query for jobs that are due by the slot `until`, which locks their rows."""
     due = DjangoJob.objects.for_node(environment, executors).due(Slot("until", MomentField()))
     return due.locked().values_list("pk", "version", "next_run_time")[:room]
+
+
+def _pending_of(environment: str, executors: tuple[str, ...], room: int) -> Any:
+    """Return a query for runs that wait at the slot `now`, which locks their rows.
+
+    And how many runs of the same job are going on.
+    """
+    active = (
+        DjangoJobExecution.objects.running()
+        .on_any_node()
+        .filter(job_id=OuterRef("job_id"))
+        .order_by()
+        .values("job_id")
+        .annotate(runs=Count("pk"))
+        .values("runs")
+    )
+    return (
+        DjangoJobExecution.objects.ready(Slot("now", MomentField()))
+        .filter(job__environment=environment, job__executor__in=executors)
+        .annotate(active=Coalesce(Subquery(active), Value(0)))
+        .filter(active__lt=F("job__max_instances"))
+        # Oldest first. Not by the bare key: its index would tempt a database to walk through
+        # the whole history in that order until it has met enough pending runs.
+        .order_by(F("pk") + 0)
+        .locked()
+        .values_list("pk", "job_id", "job__version", "run_time", "attempt", "active")[:room]
+    )

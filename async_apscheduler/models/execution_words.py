@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.db import models
 
 from async_apscheduler._database import Statement
-from async_apscheduler.models.bulk import insertions, update_each
+from async_apscheduler.models.bulk import insertions, update_each, updates
 from async_apscheduler.models.managers import ConfiguredQuerySet
 from async_apscheduler.models.statuses import FINAL, Reason, Status
 
@@ -23,6 +23,16 @@ Fire = tuple[str, datetime]
 
 DELETE_BATCH = 1000
 """Rows that one DELETE of old runs removes, so that no lock is held for long."""
+
+NOT_YET_ENDED = {
+    "available_at": None,
+    "finished_at": None,
+    "duration": None,
+    "reason": "",
+    "exception": "",
+    "traceback": "",
+}
+"""What a run that is tried again forgets of its last attempt."""
 
 
 class ExecutionQuerySet(ConfiguredQuerySet):
@@ -75,6 +85,11 @@ class ExecutionQuerySet(ConfiguredQuerySet):
             return {(job_id, fires[job_id]): pk for job_id, pk in chain.from_iterable(made)}
         job_ids = [row["job_id"] for row in rows if row["status"] == Status.RUNNING]
         return self.running().on_node(node_id).filter(job_id__in=job_ids).keys_by_fire()
+
+    def taking(self, node_id: int, keys: list[int], now: datetime) -> list[Statement[int]]:
+        """Return statements that let a node run what was pending."""
+        begun = {"status": Status.RUNNING, "node_id": node_id, "started_at": now, **NOT_YET_ENDED}
+        return updates(self.model, self.db, [{**begun, "id": key} for key in keys], key="id")
 
     def keys_by_fire(self) -> dict[Fire, int]:
         """Return the primary keys of these runs by job id and scheduled time."""

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 from apscheduler.executors.pool import ThreadPoolExecutor
+from django.db import connections, transaction
+from django.test.utils import CaptureQueriesContext
 
+from async_apscheduler.engine.decoded import PORTION, DecodedJobs
 from async_apscheduler.engine.executor import DjangoExecutor
+from async_apscheduler.jobstores import DjangoJobStore
 from async_apscheduler.models import DjangoJob
 from async_apscheduler.models.changes import JobChange
 from tests.integration.conftest import Start, finished_run
@@ -57,6 +61,29 @@ async def test_a_run_that_changes_its_arguments_changes_them_for_itself_alone(
         await finished_run("job")
 
     assert work.seen == [([1, 2], {"key": "value"})] * 2
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, PORTION, PORTION + 1])
+def test_jobs_are_decoded_however_many_there_are(number: int) -> None:
+    """Each once, though their rows are asked for in portions, and one that is gone is left out."""
+    versions = {f"job-{each}": 0 for each in range(number)}
+    hourly: dict[str, Any] = {"trigger": "interval", "hours": 1}
+    with transaction.atomic():
+        for job_id in versions:
+            job = DjangoJob.objects.schedule(work.mark, **hourly, id=job_id, args=[job_id])
+            versions[job_id] = job.version
+    decoded = DecodedJobs(DjangoJobStore())
+
+    loaded, errors = decoded.load(versions | {"gone": 1})
+    with CaptureQueriesContext(connections["default"]) as queries:
+        again, _ = decoded.load(versions)
+
+    assert {job_id: job.job.args for job_id, job in loaded.items()} == {
+        job_id: (job_id,) for job_id in versions
+    }
+    assert errors == []
+    assert again == loaded
+    assert len(queries) == 0
 
 
 Edit = Callable[[DjangoJob, list[str]], Awaitable[Any]]
