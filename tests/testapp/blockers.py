@@ -45,9 +45,9 @@ async def work_in_turns(seconds: float) -> None:
 
 
 async def hold_interpreter(steps: int) -> None:
-    """Block by one call into C that lets no other thread work, and a little longer."""
+    """Block by one call into C that lets no other thread work, and so long that one can look."""
     sum(range(steps))
-    time.sleep(0.1)  # noqa: ASYNC251
+    time.sleep(0.5)  # noqa: ASYNC251
     seen.append("held")
 
 
