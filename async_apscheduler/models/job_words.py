@@ -43,8 +43,11 @@ class JobQuerySet(ConfiguredQuerySet):
         return self.filter(status="paused")
 
     def quarantined(self) -> JobQuerySet:
-        """Jobs that could not be restored."""
-        return self.filter(status="quarantined")
+        """Jobs that could not be restored.
+
+        They have no next run time, and to say so lets their rows be found by an index.
+        """
+        return self.filter(status="quarantined", next_run_time__isnull=True)
 
     def for_node(self, environment: str, executors: Iterable[str]) -> JobQuerySet:
         """Jobs that a node of this environment with these executors may run."""

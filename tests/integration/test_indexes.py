@@ -235,6 +235,14 @@ def test_due_jobs() -> None:
     assert not plan.scanned, plan.text
 
 
+def test_jobs_that_wait_for_their_release() -> None:
+    """They are looked for once a minute, by all nodes."""
+    plan = plan_of(lambda: list(DjangoJob.objects.releasable()))
+
+    assert plan.indexes == {JOB_DUE}, plan.text
+    assert not plan.scanned, plan.text
+
+
 def test_jobs_by_their_ids() -> None:
     """A second look at a few jobs reads these only, however many there are."""
     few = DjangoJob.objects.order_by().with_keys(["job-7", "job-70", "job-700"])
