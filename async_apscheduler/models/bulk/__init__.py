@@ -47,16 +47,11 @@ def insertions(
 
 
 def updates(
-    model: type[models.Model],
-    database: str,
-    rows: Sequence[Row],
-    *,
-    key: str,
-    unless_changed: Row | None = None,
+    model: type[models.Model], database: str, rows: Sequence[Row], *, key: str
 ) -> list[Statement[int]]:
     """Return the statements of update_each(), to be sent together with others in a transaction."""
     table = table_of(model, database)
-    return [_update(table, part, key, unless_changed or {}) for part in _portions(rows)]
+    return [_update(table, part, key, {}) for part in _portions(rows)]
 
 
 def update_each(
