@@ -48,7 +48,7 @@ def send_together(database: str, statements: Sequence[Statement[Any]]) -> list[A
     """Execute the statements in this order, and return what was read from each.
 
     Each answer costs a way to the server and back. psycopg takes several statements in one message,
-    and so a transaction can begin with its first ones. The first that fails is the last one.
+    and so a transaction can begin with its first ones. After one that fails none is executed.
     Measured for a pass that claims ten jobs, in milliseconds, 1.4 from the server: 15.6 to 11.8.
     """
     if not statements:
@@ -70,7 +70,9 @@ def _send_together(
     connection: BaseDatabaseWrapper, cursor: Any, statements: Sequence[Statement[Any]]
 ) -> list[Any]:
     parts = [statement.sql for statement in statements]
-    begins = connection.in_atomic_block and not connection.connection.info.transaction_status
+    # 0 is libpq's word for an idle connection: the server knows of no transaction yet.
+    is_idle = connection.connection.info.transaction_status == 0
+    begins = connection.in_atomic_block and is_idle
     if begins:
         # The driver would send BEGIN by itself, and wait for the answer.
         connection.connection.autocommit = True

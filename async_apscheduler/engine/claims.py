@@ -160,6 +160,7 @@ class Claims:
                 due = send(database, self._due_by(now, executors, left)) if left else []
             else:
                 confirmed = []
+                # With nothing to decide in between both go to the server in one message.
                 question = self._due_by(now, executors, room)
                 [due] = self._node.fence(active, others=[question])
             self._take_due(batch, due, room)

@@ -35,8 +35,10 @@ OPTIONS = ("version", *RUN_OPTIONS, "lost_runs")
 """Columns of what APScheduler's Job has no place for."""
 
 COLUMNS = ("pk", *JOB_FIELDS, *OPTIONS)
+"""What is read of a row, in this order: what restore_job() asks of it, and the options."""
 
-Row: Any = namedtuple("Row", COLUMNS)  # type: ignore[misc]  # of names that are known elsewhere
+Row: Any = namedtuple("Row", COLUMNS)  # type: ignore[misc]  # mypy wants the names spelt out here
+"""A row by the names of its columns; quicker to make than an instance of the model."""
 
 
 class DecodedJobs:

@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
-from django.db import OperationalError, close_old_connections, connections, transaction
+from django.db import (
+    OperationalError,
+    ProgrammingError,
+    close_old_connections,
+    connections,
+    transaction,
+)
 
 from async_apscheduler._database import (
     CONNECTION_ERRORS,
@@ -552,6 +558,16 @@ def prepared_statements() -> int:
     return int(number)
 
 
+def leaves_values_to_the_server() -> bool:
+    """Ask two questions at once, which a driver can only send with the values filled in."""
+    try:
+        with connections["default"].cursor() as cursor:
+            cursor.execute("SELECT %s; SELECT %s", ["one", "two"])
+    except ProgrammingError:
+        return True
+    return False
+
+
 def test_only_what_jobs_ask_is_prepared_where_the_project_wants_that(
     database: Vendor, queries: Queries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -564,6 +580,8 @@ def test_only_what_jobs_ask_is_prepared_where_the_project_wants_that(
 
     assert done(ours, prepared_statements) == 0
     assert done(theirs, prepared_statements) > 0
+    assert not done(ours, leaves_values_to_the_server)
+    assert done(theirs, leaves_values_to_the_server)
     ours.close()
     theirs.close()
 

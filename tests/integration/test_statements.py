@@ -94,8 +94,8 @@ def test_inside_a_transaction_that_has_begun_they_belong_to_it() -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_the_first_that_fails_is_the_last_one(place: int) -> None:
-    """Its error is the one that Django would raise; all of the transaction is undone."""
+def test_an_error_of_one_undoes_them_all(place: int) -> None:
+    """It is the error that Django would raise, and the connection can go on."""
     statements = [insert("one"), insert("two"), insert("three")]
     clash = Statement(f"INSERT INTO {TABLE} (id, text) VALUES (%s, %s)", (7, "clash"), nothing)
     Note.objects.create(pk=7, text="there")
