@@ -214,11 +214,10 @@ def check_migrations() -> None:
 def _describe_jobs(done: Synchronised) -> str:
     """Return one line about what is there, what the code changed, and what comes next."""
     environment = get_settings().environment
-    jobs = DjangoJob.objects.filter(environment=environment)
-    count = jobs.count()
-    parts = [f"{count} job{'s' if count != 1 else ''}"]
-    if others := DjangoJob.objects.exclude(environment=environment).count():
-        parts.append(f"{others} of another environment, left alone")
+    count = DjangoJob.objects.count_by_status(environment)
+    parts = [f"{count['ours']} job{'s' if count['ours'] != 1 else ''}"]
+    if count["others"]:
+        parts.append(f"{count['others']} of another environment, left alone")
     for label, ids in (
         ("added", done.added),
         ("changed", done.changed),
@@ -228,12 +227,8 @@ def _describe_jobs(done: Synchronised) -> str:
     ):
         if ids:
             parts.append(f"{label} {', '.join(ids[:5])}{' ...' if len(ids) > 5 else ''}")
-    for label, count in (
-        ("paused", jobs.paused().count()),
-        ("quarantined", jobs.quarantined().count()),
-    ):
-        if count:
-            parts.append(f"{count} {label}")
+    parts += [f"{count[status]} {status}" for status in ("paused", "quarantined") if count[status]]
+    jobs = DjangoJob.objects.filter(environment=environment)
     upcoming = jobs.scheduled().order_by("next_run_time").first()
     return "; ".join([*parts, _describe_next(upcoming)])
 

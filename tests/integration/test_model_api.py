@@ -1130,3 +1130,23 @@ def test_threads_of_the_tests_see_each_others_rows() -> None:
     at_once(2, lambda number: add(f"job {number}"))
 
     assert wait_until(DjangoJob.objects.count) == 2
+
+
+def test_jobs_are_counted_by_what_a_scheduler_makes_of_them() -> None:
+    """Those of another environment count as such only, whatever their status."""
+    assert set(DjangoJob.objects.count_by_status("").values()) == {0}
+    for environment, statuses in (
+        ("", ["scheduled", "scheduled", "scheduled", "paused", "paused", "quarantined"]),
+        ("staging", ["scheduled", "paused", "quarantined", "quarantined"]),
+    ):
+        for number, status in enumerate(statuses):
+            job_id = f"{environment} {number}"
+            job = DjangoJob(id=job_id, environment=environment, status=status, trigger={})
+            job.save()
+
+    assert DjangoJob.objects.count_by_status("") == {
+        "ours": 6,
+        "paused": 2,
+        "quarantined": 1,
+        "others": 4,
+    }
