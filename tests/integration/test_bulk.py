@@ -11,8 +11,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from async_apscheduler._database import send_together
-from async_apscheduler.models import DjangoJob, DjangoJobExecution, Status, bulk
-from async_apscheduler.models.bulk import insertions, update_each
+from async_apscheduler.models import DjangoJob, DjangoJobExecution, JobChange, Status, bulk
+from async_apscheduler.models.bulk import insert_each, insertions, update_each
 from async_apscheduler.models.scheduling import job_values
 from async_apscheduler.triggers import create_trigger
 from tests.testapp import work
@@ -72,6 +72,43 @@ def test_inserted_rows_are_there_as_they_were_given(job_ids: list[str]) -> None:
         assert run.run_time == NOON + timedelta(seconds=number)
         assert (run.started_at, run.status, run.node_id) == (NOON, "running", 7)
         assert (run.reason, run.fires, run.attempt, run.progress) == ("", 1, 1, None)
+
+
+def test_inserted_objects_are_the_rows_that_django_would_make() -> None:
+    """With values of all kinds in each column: equal, different, structured and missing ones."""
+    given = [
+        DjangoJob(
+            id=job_id,
+            name=job_id,
+            func="a:b",
+            args=[job_id, {"nested": [number, None, True]}],
+            kwargs={} if number % 2 else {"é": 0.5},
+            trigger={"type": "date"},
+            coalesce=bool(number % 2),
+            misfire_grace_time=number or None,
+            timeout=number / 2 if number % 3 else None,
+            next_run_time=NOON + timedelta(microseconds=number),
+            declaration=None if number % 2 else {"name": job_id},
+        )
+        for number, job_id in enumerate([*TWINS, *AWKWARD])
+    ]
+    DjangoJob.objects.bulk_create(given)
+    expected = list(DjangoJob.objects.order_by("pk").values())
+    DjangoJob.objects.all().delete()
+
+    insert_each(DjangoJob, "default", given)
+
+    assert list(DjangoJob.objects.order_by("pk").values()) == expected
+
+
+def test_inserted_objects_get_keys_of_their_own() -> None:
+    """Where the database makes them."""
+    changes = [JobChange(job_id=job_id, action="added", after={"n": 1}) for job_id in TWINS]
+
+    insert_each(JobChange, "default", changes)
+
+    assert sorted(JobChange.objects.values_list("job_id", flat=True)) == sorted(TWINS)
+    assert {change.after["n"] for change in JobChange.objects.all()} == {1}
 
 
 def test_updated_rows_hold_what_each_was_given() -> None:
