@@ -117,8 +117,8 @@ class DeclaredJob:
             self._declaration.func,
             _STAND_IN,
             id=self.id,
-            args=options.pop("args", None),
-            kwargs=options.pop("kwargs", None),
+            args=self._declaration.args,
+            kwargs=self._declaration.kwargs,
             next_run_time=None if given is UNSET else given,
             **options,
         )

@@ -10,5 +10,15 @@ from __future__ import annotations
 from async_apscheduler.registry._declarations import Declaration, Registry, registry
 from async_apscheduler.registry._decorators import job, scheduled_job
 from async_apscheduler.registry._options import UNSET, given
+from async_apscheduler.registry._plain import plain_bytes
 
-__all__ = ["UNSET", "Declaration", "Registry", "given", "job", "registry", "scheduled_job"]
+__all__ = [
+    "UNSET",
+    "Declaration",
+    "Registry",
+    "given",
+    "job",
+    "plain_bytes",
+    "registry",
+    "scheduled_job",
+]

@@ -57,10 +57,9 @@ def scheduled_job(
         trigger_args["expression"] = expression
     if id is not None and (not isinstance(id, str) or not id):
         raise InvalidJobIdError(f"The id of a job must be a text that is not empty, not {id!r}.")
+    arguments = given({"args": args, "kwargs": kwargs})
     options = given(
         {
-            "args": args,
-            "kwargs": kwargs,
             "name": name,
             "executor": executor,
             "coalesce": coalesce,
@@ -82,8 +81,10 @@ def scheduled_job(
                 reference=reference,
                 func=func,
                 trigger=trigger,
-                trigger_args=trigger_args,
-                options=options,
+                trigger_args=registry.shared(trigger_args),
+                args=arguments.get("args"),
+                kwargs=arguments.get("kwargs"),
+                options=registry.shared(options),
             )
         )
         return func
