@@ -5,7 +5,6 @@ Nothing here asks the database, so that all of it is known before a row is locke
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -148,11 +147,6 @@ class DeclaredJob:
             f"The job {self.id!r}, declared for {self._declaration.reference}, cannot be "
             f"scheduled. {error}"
         )
-
-
-def declared_jobs(declarations: Iterable[Declaration]) -> dict[str, DeclaredJob]:
-    """Return what the code says, by id. Raises InvalidJobError."""
-    return {declaration.id: DeclaredJob(declaration) for declaration in declarations}
 
 
 def _created(trigger: str | BaseTrigger, words: dict[str, Any]) -> BaseTrigger:

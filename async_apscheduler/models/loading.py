@@ -186,7 +186,7 @@ def _reference_of(job: Job) -> str:
     For an instance, and for what functools.lru_cache makes, APScheduler's own names their class.
     """
     reference: str = job.func_ref
-    if not reference or not _leads_to(job.func, reference):
+    if not reference or not leads_to(job.func, reference):
         reference = reference_to(job.func)
         resolve(reference)
     if len(reference) > MAX_REFERENCE_LENGTH:
@@ -197,7 +197,7 @@ def _reference_of(job: Job) -> str:
     return reference
 
 
-def _leads_to(func: Callable[..., Any], reference: str) -> bool:
+def leads_to(func: Callable[..., Any], reference: str) -> bool:
     try:
         found = resolve(reference)
     except UnresolvableReferenceError:

@@ -35,6 +35,7 @@ from async_apscheduler.exceptions import (
     UnserializableArgumentError,
 )
 from async_apscheduler.models import DjangoJob, DjangoJobExecution, JobChange, Reason, Status
+from async_apscheduler.models import declarations as declarations_module
 from async_apscheduler.models.declarations import CODE, Synchronised, synchronise
 from async_apscheduler.registry import Declaration, Registry, job, registry, scheduled_job
 from tests.databases import Vendor
@@ -228,6 +229,7 @@ def test_a_start_that_the_code_does_not_give_stays_that_of_the_first_deploy(kind
     aged = row()
     aged.trigger = a_week_older(aged.trigger)
     aged.declaration["trigger"] = a_week_older(aged.declaration["trigger"])
+    aged.declaration_digest = ""
     aged.save()
 
     done = deploy(SAME_EACH_TIME[kind]())
@@ -247,6 +249,91 @@ def test_two_hundred_unchanged_jobs_cost_one_query() -> None:
 
     assert done == NOTHING
     assert [query["sql"].split()[0] for query in queries] == ["SELECT"]
+
+
+def test_unchanged_jobs_are_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the words are those of last time is enough; 100,000 jobs would take ten seconds."""
+    code = [hourly("one", args=[1]), hourly("two", timeout=5), declared("crontab", "0 3 * * *")]
+    deploy(*code)
+    monkeypatch.setattr(declarations_module, "DeclaredJob", None)
+
+    assert deploy(*code) == NOTHING
+
+
+def stored_digests() -> dict[str, str]:
+    """Return the digest of each job."""
+    return dict(DjangoJob.objects.values_list("pk", "declaration_digest"))
+
+
+def test_a_digest_of_other_rules_is_replaced_and_nothing_else() -> None:
+    """As after an upgrade: the words mean the same, but that had to be found out."""
+    code = [hourly(f"job-{number}") for number in range(3)]
+    deploy(*code)
+    before = list(DjangoJob.objects.order_by("pk").values())
+    DjangoJob.objects.exclude(pk="job-1").update(declaration_digest="of another version")
+
+    done = deploy(*code)
+
+    assert done == NOTHING
+    assert list(DjangoJob.objects.order_by("pk").values()) == before
+    assert JobChange.objects.count() == 3
+
+
+def test_a_digest_is_not_given_to_what_other_code_has_changed_meanwhile() -> None:
+    """Else this code would later take the other one's words for its own."""
+    code = [hourly("mine"), hourly("theirs")]
+    deploy(*code)
+    DjangoJob.objects.update(declaration_digest="")
+    theirs = DjangoJob.objects.filter(pk="theirs")
+    changed: list[int] = []
+
+    def change_after_the_look(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE") and not changed:
+            changed.append(0)
+            changed[0] = theirs.update(declaration={}, declaration_digest="theirs")
+        return execute(sql, *args)
+
+    with connections["default"].execute_wrapper(change_after_the_look):
+        done = deploy(*code)
+
+    assert (done, changed) == (NOTHING, [1])
+    assert len(stored_digests()["mine"]) == 32
+    assert stored_digests()["theirs"] == "theirs"
+
+
+def test_what_has_no_digest_is_compared_each_time() -> None:
+    """A trigger object may hide anything; so may a moment, or an argument of a class."""
+    deploy(declared(CronTrigger(hour=3, timezone="UTC")))
+    assert stored_digests() == {"job": ""}
+
+    assert deploy(declared(CronTrigger(hour=3, timezone="UTC"))) == NOTHING
+    assert deploy(declared(CronTrigger(hour=4, timezone="UTC"))) == Synchronised(changed=["job"])
+    assert deploy(declared("cron", hour=4, timezone="UTC")) == NOTHING
+    assert len(stored_digests()["job"]) == 32
+
+
+def test_many_jobs_are_added_changed_and_removed_part_by_part(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many there are, and whatever part of them is in memory."""
+    for name, limit in {"PAGE": 5, "BATCH": 2, "MAX_KEPT": 3}.items():
+        monkeypatch.setattr(declarations_module, name, limit)
+    before = [hourly(f"job-{number:02}") for number in range(16)]
+    after = [
+        *(hourly(f"job-{number:02}") for number in range(4, 10)),
+        *(hourly(f"job-{number:02}", args=[number]) for number in range(10, 16)),
+        *(hourly(f"job-{number:02}") for number in range(16, 22)),
+    ]
+
+    first, second, third = deploy(*before), deploy(*after), deploy(*after)
+
+    ids = [f"job-{number:02}" for number in range(22)]
+    assert first == Synchronised(added=ids[:16])
+    assert second == Synchronised(added=ids[16:], changed=ids[10:16], removed=ids[:4])
+    assert third == NOTHING
+    assert list(DjangoJob.objects.order_by("pk").values_list("pk", flat=True)) == ids[4:]
+    assert JobChange.objects.count() == 16 + 6 + 6 + 4
+    assert [row(job_id).args for job_id in ids[9:17]] == [[], *([n] for n in range(10, 16)), []]
 
 
 def test_a_set_as_an_argument_is_no_change() -> None:
@@ -444,6 +531,7 @@ def test_a_function_that_moved_gives_a_job_that_was_set_aside_another_try() -> N
     deploy(hourly())
     lost = row()
     lost.func = lost.declaration["func"] = "tests.testapp.functions:moved_away"
+    lost.declaration_digest = ""
     lost.save()
     DjangoJob.objects.quarantine(lost, "its function is gone")
 
