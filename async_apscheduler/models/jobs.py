@@ -87,8 +87,13 @@ class DjangoJob(ConfiguredModel):
     """How many of the last runs were lost with their process; see JobQuerySet.note_lost()."""
     declaration = models.JSONField(_("declaration"), null=True, blank=True)
     """What the code said when it was last synchronised; see models.declarations."""
-    declaration_digest = models.CharField(_("digest"), max_length=32, blank=True, default="")
-    """By which `declaration` is known to be what the code says, without looking into either."""
+    declaration_digest = models.CharField(
+        _("digest"), max_length=32, blank=True, default="", db_default=""
+    )
+    """By which `declaration` is known to be what the code says, without looking into either.
+
+    Its default is the database's as well: during a deploy, processes that do not know it add jobs.
+    """
 
     objects = JobManager()
 

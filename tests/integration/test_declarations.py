@@ -312,6 +312,25 @@ def test_what_has_no_digest_is_compared_each_time() -> None:
     assert len(stored_digests()["job"]) == 32
 
 
+def test_a_process_of_the_former_version_can_still_add_jobs() -> None:
+    """While a deploy goes on: it does not know that jobs have a digest."""
+    deploy(hourly())
+    quote = connections["default"].ops.quote_name
+    columns = [
+        quote(field.column)
+        for field in DjangoJob._meta.concrete_fields
+        if field.name not in ("id", "declaration_digest")
+    ]
+    names = ", ".join(columns)
+
+    with connections["default"].cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {quote(TABLE)} (id, {names}) SELECT 'theirs', {names} FROM {quote(TABLE)}"
+        )
+
+    assert stored_digests()["theirs"] == ""
+
+
 def test_many_jobs_are_added_changed_and_removed_part_by_part(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
