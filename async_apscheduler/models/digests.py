@@ -17,11 +17,9 @@ from typing import Any
 from async_apscheduler import __version__
 from async_apscheduler.conf import get_settings
 from async_apscheduler.exceptions import InvalidJobError
+from async_apscheduler.models.limits import DIGEST_LENGTH
 from async_apscheduler.models.loading import leads_to
 from async_apscheduler.registry import Declaration, plain_bytes
-
-LENGTH = 32
-"""Characters of a digest."""
 
 
 class Digests:
@@ -31,7 +29,7 @@ class Digests:
         settings = get_settings()
         rules = (__version__, settings.job_defaults, settings.time_zone, settings.serializer)
         self._rules = repr(rules)
-        self._parameters: dict[str, tuple[Any, ...] | None] = {}
+        self._parameters: dict[str, str | None] = {}
 
     def of(self, declaration: Declaration) -> str:
         """Return the digest; "" if there is none, and the declaration must be looked into.
@@ -50,16 +48,16 @@ class Digests:
                 *(declaration.args, declaration.kwargs, dict(declaration.options)),
             )
         )
-        return "" if said is None else blake2b(said, digest_size=LENGTH // 2).hexdigest()
+        return "" if said is None else blake2b(said, digest_size=DIGEST_LENGTH // 2).hexdigest()
 
-    def _parameters_of(self, func: Callable[..., Any], reference: str) -> tuple[Any, ...] | None:
+    def _parameters_of(self, func: Callable[..., Any], reference: str) -> str | None:
         """Return what arguments the function takes; None if a look at it is needed for each job."""
         if reference not in self._parameters:
             self._parameters[reference] = _parameters(func, reference)
         return self._parameters[reference]
 
 
-def _parameters(func: Callable[..., Any], reference: str) -> tuple[Any, ...] | None:
+def _parameters(func: Callable[..., Any], reference: str) -> str | None:
     if type(func) is not FunctionType or hasattr(func, "__signature__"):
         return None  # the arguments of a method include its instance
     try:
@@ -67,7 +65,5 @@ def _parameters(func: Callable[..., Any], reference: str) -> tuple[Any, ...] | N
             return None
     except InvalidJobError:  # which a closer look will tell
         return None
-    return tuple(
-        (parameter.name, int(parameter.kind), parameter.default is parameter.empty)
-        for parameter in signature(func, follow_wrapped=False).parameters.values()
-    )
+    parameters = signature(func, follow_wrapped=False).parameters.values()
+    return repr([(each.name, each.kind.name, each.default is each.empty) for each in parameters])

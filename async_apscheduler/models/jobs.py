@@ -19,6 +19,7 @@ from async_apscheduler.models.changes import JobChange, record_change
 from async_apscheduler.models.executions import DjangoJobExecution
 from async_apscheduler.models.fields import ExactCharField, MomentField, new_version
 from async_apscheduler.models.job_words import MAX_LOST_RUNS
+from async_apscheduler.models.limits import DIGEST_LENGTH
 from async_apscheduler.models.loading import restore_trigger, trigger_json
 from async_apscheduler.models.managers import ConfiguredModel
 from async_apscheduler.models.notices import send_notice, work_for
@@ -88,7 +89,7 @@ class DjangoJob(ConfiguredModel):
     declaration = models.JSONField(_("declaration"), null=True, blank=True)
     """What the code said when it was last synchronised; see models.declarations."""
     declaration_digest = models.CharField(
-        _("digest"), max_length=32, blank=True, default="", db_default=""
+        _("digest"), max_length=DIGEST_LENGTH, blank=True, default="", db_default=""
     )
     """By which `declaration` is known to be what the code says, without looking into either.
 

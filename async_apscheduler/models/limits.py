@@ -13,6 +13,7 @@ MAX_ID_LENGTH = 255
 MAX_NAME_LENGTH = 255
 MAX_EXECUTOR_LENGTH = 255
 MAX_REFERENCE_LENGTH = 500
+DIGEST_LENGTH = 32
 MAX_INTEGER = 2**31 - 1
 """The highest number that every database keeps in an integer column."""
 

@@ -198,6 +198,7 @@ def _reference_of(job: Job) -> str:
 
 
 def leads_to(func: Callable[..., Any], reference: str) -> bool:
+    """Return True if the function is what its reference names. Raises ReferenceNotAllowedError."""
     try:
         found = resolve(reference)
     except UnresolvableReferenceError:

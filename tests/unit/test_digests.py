@@ -17,6 +17,7 @@ from django.test import override_settings
 
 from async_apscheduler.models import digests
 from async_apscheduler.models.digests import Digests
+from async_apscheduler.models.limits import DIGEST_LENGTH
 from async_apscheduler.registry import Declaration, job, registry, scheduled_job
 from tests.testapp import functions
 
@@ -54,7 +55,7 @@ def digest(*args: Any, **words: Any) -> str:
 
 
 EVERYTHING: dict[str, Any] = {
-    "args": [1, "two", b"three", None, (4.5, {"six"})],
+    "args": [1, "two", b"three", None, (4.5, {"a", "b", "c", "d", "e", "f"})],
     "kwargs": {"key": [7]},
     "timeout": timedelta(seconds=8),
     "minutes": 9,
@@ -66,7 +67,7 @@ EVERYTHING: dict[str, Any] = {
 def test_the_same_words_have_the_same_digest(words: dict[str, Any]) -> None:
     """Whatever object says them."""
     assert digest(**words) == digest(**words)
-    assert len(digest(**words)) == digests.LENGTH
+    assert len(digest(**words)) == DIGEST_LENGTH
 
 
 def test_the_same_words_have_the_same_digest_in_another_process() -> None:
@@ -168,6 +169,8 @@ MADE_ELSEWHERE = functions.Greeter()
         {"hours": Level.ONE},
         {"args": [Decimal(1)]},
         {"args": [[[Level.ONE]]]},
+        {"args": [bytearray(b"as bytes")]},
+        {"kwargs": {"key": {"deep": memoryview(b"as bytes")}}},
         {"kwargs": {"key": timedelta(1)}},
         {"func": MADE_ELSEWHERE.greet},
         {"func": functions.Greeter.introduce},
