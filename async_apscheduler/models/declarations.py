@@ -98,6 +98,7 @@ class _Synchronisation:
 
     def __init__(self, declarations: dict[str, Declaration]) -> None:
         self._declarations = declarations
+        self._began_at = datetime.now(UTC)
         self._digests = Digests()
         self._jobs: dict[str, DeclaredJob] = {}
         self._are_over: dict[str, bool] = {}
@@ -133,7 +134,7 @@ class _Synchronisation:
         """Return what a declaration means. Raises InvalidJobError."""
         job = self._jobs.get(job_id)
         if job is None:
-            job = DeclaredJob(self._declarations[job_id])
+            job = DeclaredJob(self._declarations[job_id], began_at=self._began_at)
             if len(self._jobs) < MAX_KEPT:
                 self._jobs[job_id] = job
         return job
@@ -155,14 +156,10 @@ class _Synchronisation:
         found = _Findings()
         without_row = dict(self._declarations)
         for page in _pages(mine):
-            gone = {job_id for job_id, _ in page if without_row.pop(job_id, None) is None}
-            found.gone += sorted(gone)
+            known = [row for row in page if without_row.pop(row[0], None)]
+            found.gone += [job_id for job_id, _ in page if job_id not in self._declarations]
             found.changed += self._changed(
-                [
-                    job_id
-                    for job_id, digest in page
-                    if job_id not in gone and not (digest and digest == self._digest(job_id))
-                ]
+                [job_id for job_id, digest in known if not digest or digest != self._digest(job_id)]
             )
         for some in _batches(list(without_row)):
             ours, others = self._look_up(some)

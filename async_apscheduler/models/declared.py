@@ -52,13 +52,14 @@ _STAND_IN = DateTrigger(LONG_AGO, timezone=UTC)
 class DeclaredJob:
     """A declaration, ready to be compared with its row.
 
-    Raises InvalidJobError for what cannot be stored.
+    A date that has passed since `began_at`, when the comparison began, is still to come. Raises
+    InvalidJobError for what cannot be stored.
     """
 
-    def __init__(self, declaration: Declaration) -> None:
+    def __init__(self, declaration: Declaration, *, began_at: datetime) -> None:
         self.id = declaration.id
         self._declaration = declaration
-        self._began_at = datetime.now(UTC)
+        self._began_at = began_at
         try:
             self._trigger = _created(declaration.trigger, dict(declaration.trigger_args))
             self.values = self._columns()

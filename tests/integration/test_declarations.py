@@ -312,6 +312,25 @@ def test_what_has_no_digest_is_compared_each_time() -> None:
     assert len(stored_digests()["job"]) == 32
 
 
+def test_a_fire_that_passes_while_many_jobs_are_added_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What the declaration means is then found out twice, before and after it."""
+    monkeypatch.setattr(declarations_module, "MAX_KEPT", 0)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+
+    def wait_before_the_write(execute: Any, sql: str, *args: Any) -> Any:
+        if sql.startswith("UPDATE"):
+            wait_until(lambda: datetime.now(UTC) > soon)
+        return execute(sql, *args)
+
+    with connections["default"].execute_wrapper(wait_before_the_write):
+        done = deploy(declared("date", run_date=soon))
+
+    assert done == Synchronised(added=["job"])
+    assert row().next_run_time == soon
+
+
 def test_a_process_of_the_former_version_can_still_add_jobs() -> None:
     """While a deploy goes on: it does not know that jobs have a digest."""
     deploy(hourly())
