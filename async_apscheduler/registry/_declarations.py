@@ -115,10 +115,6 @@ class Registry:
         self._options.clear()
         self._shared.clear()
 
-    def _with_options(self, found: Declaration) -> Declaration:
-        options = self._options.get(found.reference)
-        return replace(found, options={**options, **found.options}) if options else found
-
     @contextmanager
     def isolated(self) -> Iterator[Registry]:
         """Begin empty, and have the former content back at the end; for tests."""
@@ -128,6 +124,10 @@ class Registry:
             yield self
         finally:
             self._declarations, self._options = declarations, options
+
+    def _with_options(self, found: Declaration) -> Declaration:
+        options = self._options.get(found.reference)
+        return replace(found, options={**options, **found.options}) if options else found
 
 
 registry = Registry()

@@ -46,7 +46,7 @@ def insertions(
     return [_insert(table, part, returning) for part in _portions(rows)]
 
 
-def insert_each(model: type[Any], database: str, objects: Sequence[models.Model]) -> None:
+def insert_each(model: type[models.Model], database: str, objects: Sequence[models.Model]) -> None:
     """Insert new objects, as Django's ``bulk_create`` does, but do not give them their keys.
 
     Measured for 10,000 new jobs and a change of each, in seconds: 0.9 to 0.3 on SQLite, 1.2 to 0.7
