@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import cast
 
+from tests.benchmarks.measuring import peak_rss
 from tests.benchmarks.node import DURABILITY
 from tests.benchmarks.project import (
     NotDurableError,
@@ -50,7 +50,7 @@ def main() -> None:
     # Imported late: its models need the settings.
     numbers = _numbers(options.workload, side, options.variant, options.scale)
     result = {
-        "numbers": {"peak_rss": _peak_rss(), **numbers},
+        "numbers": {"peak_rss": peak_rss(), **numbers},
         "database": describe_database(),
         "versions": _versions(side),
     }
@@ -67,12 +67,6 @@ def _numbers(workload: str, side: Side, variant: str, scale: dict[str, int]) -> 
     shared = import_module(f"{package}.measuring")
     spare_the_collector()
     return dict(shared.measure(side, variant, **scale))
-
-
-def _peak_rss() -> float:
-    """Return the most memory that this process has held, in megabytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _versions(side: Side) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -103,3 +105,9 @@ async def wait_for_end(
 def percentile(ordered: Sequence[float], percent: float) -> float:
     """Return the value that `percent` of these, in their order, do not exceed."""
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
+
+
+def peak_rss() -> float:
+    """Return the most memory that this process has held, in megabytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

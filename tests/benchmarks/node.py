@@ -16,6 +16,7 @@ import sys
 import time
 from typing import cast
 
+from tests.benchmarks.measuring import peak_rss
 from tests.benchmarks.peers import peer_of
 from tests.benchmarks.project import configure, spare_the_collector
 from tests.benchmarks.sides import SIDES, Durability, Side
@@ -43,7 +44,7 @@ async def _run(side: Side) -> None:
     _say(pid=os.getpid())
     await asyncio.to_thread(sys.stdin.read)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _say(peak_rss=used.ru_maxrss * 1024 / 1e6, cpu_seconds=used.ru_utime + used.ru_stime)
+    _say(peak_rss=peak_rss(), cpu_seconds=used.ru_utime + used.ru_stime)
     await peer.stop()
 
 

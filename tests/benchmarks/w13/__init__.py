@@ -37,7 +37,7 @@ WORKLOAD = Workload(
     absent={
         APSCHEDULER: "its jobs are added as those of django-apscheduler, which is measured.",
         APSCHEDULER_4: "its jobs are added one by one, as those of django-apscheduler.",
-        CELERY_BEAT: "its schedules are rows; those in the settings are meant for a few.",
+        CELERY_BEAT: "what its settings can declare is not measured.",
         DJANGO_Q2: "its schedules are rows, which code adds by itself.",
         PROCRASTINATE: "what is declared is not stored, but deferred when it is due.",
     },

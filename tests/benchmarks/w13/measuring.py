@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib import import_module
@@ -30,7 +29,6 @@ def _start(side: Side, jobs: int) -> dict[str, float]:
     started = subprocess.run(
         (sys.executable, "-m", f"{__package__}.starting", side.name, str(jobs)),
         cwd=ROOT,
-        env=os.environ,
         stdout=subprocess.PIPE,
         text=True,
         check=True,

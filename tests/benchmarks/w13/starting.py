@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from importlib import import_module
 from typing import cast
 
+from tests.benchmarks.measuring import peak_rss
 from tests.benchmarks.node import DURABILITY
 from tests.benchmarks.project import configure, spare_the_collector
 from tests.benchmarks.sides import SIDES, Durability
@@ -28,8 +28,7 @@ def main() -> None:
     begun = time.perf_counter()
     started.start(jobs)
     seconds = time.perf_counter() - begun
-    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    print(json.dumps({"seconds": seconds, "peak_rss": peak_rss}), flush=True)
+    print(json.dumps({"seconds": seconds, "peak_rss": peak_rss()}), flush=True)
     os._exit(0)  # it need not stop
 
 

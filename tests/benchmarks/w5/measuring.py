@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import resource
 from datetime import datetime
 
 from django.db import connections
 
 from tests.benchmarks import jobs as work
 from tests.benchmarks.connected import ConnectionWatch
-from tests.benchmarks.measuring import AHEAD, insert_ahead, wait_for_end
+from tests.benchmarks.measuring import AHEAD, insert_ahead, peak_rss, wait_for_end
 from tests.benchmarks.peers import Peer, Task, peer_of
 from tests.benchmarks.sides import Side
 
@@ -27,7 +26,7 @@ async def _measure(peer: Peer, func: work.Work, jobs: int) -> dict[str, float]:
         connections.close_all()
 
     due = await asyncio.to_thread(insert_ahead, insert, AHEAD + 0.5 + jobs / 3000)
-    peak_before = _peak_rss()
+    peak_before = peak_rss()
     with ConnectionWatch() as watch:
         await peer.start()
         await wait_for_end(due, lambda: len(work.ended_at), jobs)
@@ -37,9 +36,5 @@ async def _measure(peer: Peer, func: work.Work, jobs: int) -> dict[str, float]:
         "ended": len(work.ended_at),
         "duplicates": len(work.ran) - len(set(work.ran)),
         "connections": watch.most,
-        "growth": _peak_rss() - peak_before,
+        "growth": peak_rss() - peak_before,
     }
-
-
-def _peak_rss() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
